@@ -1,0 +1,92 @@
+"""Compile packet-path functions with numba, cached on disk under a key of the whole source tree.
+
+``@compiled`` is the only way a function enters the packet path.  It means: native code, no
+interpreter lock, no exceptions, no allocation (a test walks ``COMPILED`` and checks the rules of
+runtime/rules.py).  With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+PACKAGES = ("runtime", "netdev", "stack", "ipvs")
+# Control-plane files: nothing compiled comes from them, so their edits keep the cache warm.
+NOT_COMPILED = ("config", "log", "messages", "shm", "supervise", "eal", "portspec")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def source_key() -> str:
+    """Hash of every source file that compiled code can come from.
+
+    numba looks only at the file of the outermost function when it decides whether a cached
+    machine code is fresh; a change in an inlined callee of another file would go unseen.  A cache
+    folder named after all sources closes that hole.
+    """
+    digest = hashlib.sha256()
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).glob("**/*.py")):
+            if path.name.startswith(NOT_COMPILED):
+                continue
+            digest.update(str(path.relative_to(ROOT)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_root() -> Path:
+    """Folder of all compile caches: $DPVS_CACHE_DIR, /var/cache/dpvs for root, else XDG."""
+    chosen = os.environ.get("DPVS_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if os.geteuid() == 0:
+        return Path("/var/cache/dpvs")
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dpvs"
+
+
+CACHE_DIR = cache_root() / source_key()
+os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
+
+import numba  # noqa: E402  (the cache folder must be known before numba reads its settings)
+
+numba.config.CACHE_DIR = str(CACHE_DIR)  # type: ignore[attr-defined]
+JIT = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+
+F = TypeVar("F", bound=Callable[..., Any])
+COMPILED: list[Callable[..., Any]] = []
+
+
+def compiled(function: F) -> F:
+    """Mark ``function`` as part of the packet path and compile it on first use.
+
+    All integers inside are int64 (see runtime/pointers.py); division follows C (no exception).
+    """
+    COMPILED.append(function)
+    if not JIT:
+        return function
+    jitted: F = numba.njit(
+        cache=True, nogil=True, error_model="numpy", boundscheck=False, no_cfunc_wrapper=True
+    )(function)
+    return jitted
+
+
+def prune_cache(keep: int = 4) -> None:
+    """Remove all but the ``keep`` newest cache folders (each belongs to one source version)."""
+    root = cache_root()
+    if not root.is_dir():
+        return
+    folders = sorted(
+        (p for p in root.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime, reverse=True
+    )
+    for folder in folders[keep:]:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            try:
+                path.rmdir() if path.is_dir() else path.unlink()
+            except OSError:
+                continue
+        try:
+            folder.rmdir()
+        except OSError:
+            continue
