@@ -1,0 +1,1 @@
+"""What knows nothing of networking: memory, messages, timers, processes, configuration, logs."""
