@@ -1,0 +1,1 @@
+"""The commands of the project: the daemon, and the tools that talk to it."""
