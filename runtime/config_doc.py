@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from runtime.config_lex import quote
-from runtime.config_schema import Block, Option, RawBlock, default_of, keywords, retired
+from runtime.config_schema import Block, Option, default_of, keywords, retired
 
 _HEAD = ["| keyword | default | values | reload | meaning |", "|---|---|---|---|---|"]
 
@@ -28,8 +28,6 @@ def _sections(cls: type, path: str) -> Iterator[str]:
         if isinstance(entry, Block):
             yield from _table(entry.cls, name)
             yield from _sections(entry.cls, f"{title} / ")
-        else:
-            assert isinstance(entry, RawBlock)
 
 
 def _table(cls: type, name: str) -> Iterator[str]:
