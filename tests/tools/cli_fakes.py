@@ -94,6 +94,11 @@ def run_dpip(
     return Outcome(status, out.getvalue(), err.getvalue(), transport.calls)
 
 
+def sample(text: str) -> str:
+    """An expected output, whose lines end in a bar where they end in blanks."""
+    return text.replace("|\n", "\n")
+
+
 EXISTS = ControlError(-3, "already exist", "")
 MISSING = ControlError(-4, "not exist", "")
 DOWN = DaemonDown("/run/dpvs/dpvs/ctl.sock: No such file or directory")

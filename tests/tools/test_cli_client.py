@@ -49,10 +49,10 @@ def path(tmp_path) -> str:
 
 
 def test_one_connection_carries_many_calls(path):
-    with serving(path, lambda request: ok(request, request["type"])) as requests:
-        with ControlClient(path) as client:
-            assert client.call("info") == "info"
-            assert client.call("svc.list", cpu=3) == "svc.list"
+    answer = serving(path, lambda request: ok(request, request["type"]))
+    with answer as requests, ControlClient(path) as client:
+        assert client.call("info") == "info"
+        assert client.call("svc.list", cpu=3) == "svc.list"
     assert requests == [
         {"v": 1, "seq": 1, "type": "info"},
         {"v": 1, "seq": 2, "type": "svc.list", "cpu": 3},
@@ -65,9 +65,12 @@ def test_refusal_carries_code_text_and_detail(path):
             {"v": 1, "seq": 1, "ok": False, "code": -4, "error": "not exist", "detail": "no VIP"}
         )
 
-    with serving(path, refuse), ControlClient(path) as client:
-        with pytest.raises(ControlError) as caught:
-            client.call("svc.del")
+    with (
+        serving(path, refuse),
+        ControlClient(path) as client,
+        pytest.raises(ControlError) as caught,
+    ):
+        client.call("svc.del")
     fault = caught.value
     assert (fault.code, fault.error, fault.detail) == (-4, "not exist", "no VIP")
     assert str(fault) == "not exist: no VIP"
@@ -103,27 +106,39 @@ def test_path_too_long():
 
 
 def test_silence_ends_in_a_timeout(path):
-    with serving(path, lambda request: b""), ControlClient(path, timeout=0.05) as client:
-        with pytest.raises(DaemonDown, match="no answer in 0.05 seconds"):
-            client.call("info")
+    with (
+        serving(path, lambda request: b""),
+        ControlClient(path, timeout=0.05) as client,
+        pytest.raises(DaemonDown, match=r"no answer in 0\.05 seconds"),
+    ):
+        client.call("info")
 
 
 def test_hang_up(path):
-    with serving(path, lambda request: None), ControlClient(path) as client:
-        with pytest.raises(DaemonDown, match="closed the connection"):
-            client.call("info")
+    with (
+        serving(path, lambda request: None),
+        ControlClient(path) as client,
+        pytest.raises(DaemonDown, match="closed the connection"),
+    ):
+        client.call("info")
 
 
 def test_garbage_answer(path):
-    with serving(path, lambda request: b"\xff" * 8), ControlClient(path) as client:
-        with pytest.raises(DaemonDown, match="cannot be read"):
-            client.call("info")
+    with (
+        serving(path, lambda request: b"\xff" * 8),
+        ControlClient(path) as client,
+        pytest.raises(DaemonDown, match="cannot be read"),
+    ):
+        client.call("info")
 
 
 def test_other_protocol_version(path):
-    with serving(path, lambda request: encode({"v": 2, "seq": 1})), ControlClient(path) as client:
-        with pytest.raises(DaemonDown, match="version 2"):
-            client.call("info")
+    with (
+        serving(path, lambda request: encode({"v": 2, "seq": 1})),
+        ControlClient(path) as client,
+        pytest.raises(DaemonDown, match="version 2"),
+    ):
+        client.call("info")
 
 
 def test_answer_to_another_request_is_skipped(path):

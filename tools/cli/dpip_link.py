@@ -89,7 +89,7 @@ def _show_rates(session: Session, call: Invocation, view: NicView | CpuView) -> 
         while not call.count or sample < call.count:
             session.out.flush()
             session.sleep(call.interval)
-            before = {row["id"]: row["stats"] for row in rows}
+            before: dict[int, Row] = {row["id"]: row["stats"] for row in rows}
             rows = _fetch(session, view)
             sample += 1
             if call.color:
