@@ -1,0 +1,224 @@
+"""In-memory stand-ins for what the daemon plugs into the control plane, and a naive replica."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import defaultdict
+from typing import Any
+
+from tools.control.context import Context
+from tools.control.devices import Device
+from tools.control.dispatch import Dispatcher
+from tools.control.providers import (
+    ConnectionPage,
+    DestCounters,
+    LaddrCounters,
+    Lcore,
+    NeighbourRow,
+)
+from tools.control.state import ControlState
+
+
+class Clock:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeCounters:
+    """Counters in dictionaries, written by the test."""
+
+    def __init__(self, n_workers: int = 2) -> None:
+        self.n_workers = n_workers
+        self.dests: dict[tuple[int, int], DestCounters] = defaultdict(DestCounters)
+        self.laddrs: dict[tuple[int, int], LaddrCounters] = defaultdict(LaddrCounters)
+        self.reads = 0
+
+    def dest_counters(self, cid: int, dest_id: int) -> DestCounters:
+        assert 1 <= cid <= self.n_workers
+        self.reads += 1
+        return self.dests[cid, dest_id]
+
+    def laddr_counters(self, cid: int, laddr_id: int) -> LaddrCounters:
+        assert 1 <= cid <= self.n_workers
+        return self.laddrs[cid, laddr_id]
+
+    def cpu_counters(self, cid: int) -> dict[str, int]:
+        return {"lcore_loop": 100 + cid, "ipackets": 7 * cid}
+
+    def named_counters(self, cid: int) -> dict[str, int]:
+        return {"rx.bad_checksum": cid}
+
+    def port_stats(self, dev_id: int) -> dict[str, int]:
+        return {"ipackets": 1000 + dev_id, "mbuf_avail": 5}
+
+    def port_info(self, dev_id: int) -> dict[str, Any]:
+        return {
+            "socket": 0,
+            "up": True,
+            "speed": 10000,
+            "duplex": "full-duplex",
+            "autoneg": True,
+            "offloads": ["OF_RX_IP_CSUM"],
+            "xstats": [[0, "rx_good_packets", 1]],
+            "info": {"driver_name": "net_null"},
+            "queues": ["rx0-tx0     cpu1-cpu1"],
+        }
+
+
+class FakeFleet:
+    """Workers that answer from lists; `slow` makes them suspend first."""
+
+    def __init__(self) -> None:
+        self.conns: list[dict[str, Any]] = []
+        self.rows: list[NeighbourRow] = []
+        self.asked: list[tuple[int, int, Any]] = []
+        self.slow = False
+
+    async def connections(self, cursor: int, limit: int, match: Any) -> ConnectionPage:
+        if self.slow:
+            await asyncio.get_running_loop().create_future()
+        self.asked.append((cursor, limit, match))
+        end = cursor + limit
+        return ConnectionPage(self.conns[cursor:end], end if end < len(self.conns) else 0)
+
+    async def neighbours(self) -> list[NeighbourRow]:
+        return self.rows
+
+
+class FakeLinks:
+    """Remembers the settings it was asked for; `fault` is raised instead when set."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, str, str]] = []
+        self.fault: Exception | None = None
+
+    def set_link(self, dev_id: int, item: str, value: str) -> None:
+        if self.fault is not None:
+            raise self.fault
+        self.calls.append((dev_id, item, value))
+
+
+class FakeDaemon:
+    """A daemon called test with two workers."""
+
+    name = "test"
+    lcores = (
+        Lcore(0, 0, 0, "master"),
+        Lcore(1, 1, 0, "worker", ("dpdk0:rx0", "dpdk0:tx0")),
+        Lcore(2, 2, 0, "worker"),
+    )
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def status(self) -> dict[str, Any]:
+        return {"workers": ["running", "running"]}
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class Recorder:
+    """A publisher that keeps what was published."""
+
+    def __init__(self) -> None:
+        self.records: list[tuple[str, dict[str, Any]]] = []
+
+    def publish(self, kind: str, body: dict[str, Any]) -> None:
+        self.records.append((kind, copy.deepcopy(body)))
+
+    def take(self) -> list[tuple[str, dict[str, Any]]]:
+        """The records since the last call."""
+        records, self.records = self.records, []
+        return records
+
+
+class Replica:
+    """What a worker makes of the stream, in the simplest possible way."""
+
+    KEYS = {
+        "dev": ("id",),
+        "addr": ("addr", "plen", "dev"),
+        "neigh": ("addr", "dev"),
+        "laddr": ("id",),
+        "svc": ("id",),
+    }
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[Any, dict[str, Any]]] = {name: {} for name in self.KEYS}
+        self.local: dict[Any, dict[str, Any]] = {}
+        self.networks: dict[int, dict[Any, dict[str, Any]]] = defaultdict(dict)
+        self.params: dict[str, Any] = {}
+
+    def apply(self, records: list[tuple[str, dict[str, Any]]]) -> Replica:
+        for kind, body in records:
+            table, verb = kind.split(".")
+            if table == "param":
+                self.params.update(body)
+            elif table == "route":
+                key = (body["dst"], body["dev"])
+                is_local = body["kind"] == "local"
+                self._change(self.local if is_local else self.networks[body["plen"]], verb, key, body)
+            else:
+                key = tuple(body[name] for name in self.KEYS[table])
+                self._change(self.tables[table], verb, key, body)
+        return self
+
+    @staticmethod
+    def _change(table: dict[Any, Any], verb: str, key: Any, body: dict[str, Any]) -> None:
+        if verb == "set":
+            table[key] = body
+        else:
+            table.pop(key, None)
+
+    def view(self) -> Any:
+        """Everything, with the order of network routes where order matters."""
+        networks = {plen: list(part.items()) for plen, part in self.networks.items() if part}
+        return (self.tables, self.local, networks, self.params)
+
+
+class Master:
+    """A control plane over the fakes, with two devices and short ways to send requests."""
+
+    def __init__(self, n_workers: int = 2) -> None:
+        self.clock = Clock()
+        self.counters = FakeCounters(n_workers)
+        self.published = Recorder()
+        self.fleet, self.links, self.daemon = FakeFleet(), FakeLinks(), FakeDaemon()
+        self.state = ControlState(self.published, self.counters, self.clock)
+        for number in (0, 1):
+            mac = f"02:00:00:00:00:0{number}"
+            self.state.inet.add_device(Device(number, f"dpdk{number}", mac))
+        context = Context(self.state, self.counters, self.fleet, self.links, self.daemon)
+        self.dispatcher = Dispatcher(context)
+
+    def request(self, kind: str, /, **fields: Any) -> dict[str, Any]:
+        """The whole reply."""
+        return self.dispatcher.dispatch({"v": 1, "seq": 1, "type": kind, **fields})
+
+    def ok(self, kind: str, /, **fields: Any) -> Any:
+        """The reply's data; the request must succeed."""
+        reply = self.request(kind, **fields)
+        assert reply["ok"], reply
+        return reply["data"]
+
+    def refused(self, kind: str, /, **fields: Any) -> tuple[int, str]:
+        """Code and detail; the request must fail, publish nothing and change nothing."""
+        before = Replica().apply(self.state.snapshot()).view()
+        self.published.take()
+        reply = self.request(kind, **fields)
+        assert not reply["ok"], reply
+        assert self.published.take() == []
+        assert Replica().apply(self.state.snapshot()).view() == before
+        return reply["code"], reply["detail"]
+
+
+def svc(addr: str = "192.0.2.10", port: int = 80, proto: str = "tcp") -> dict[str, Any]:
+    """A service key as requests carry it."""
+    return {"af": "inet", "proto": proto, "addr": addr, "port": port}

@@ -1,0 +1,117 @@
+"""Interface addresses: which addresses this host owns, on which device, for how long."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from .errors import Code, ControlError
+from .inettypes import SCOPE_NUMBERS, network_of
+
+
+@dataclass(slots=True)
+class InterfaceAddress:
+    """An address on a device. `sapool` makes its ports usable as local ports of connections.
+
+    `expires` is a clock reading in seconds, None for a permanent address. The preferred lifetime
+    always equals the valid one, as in the original.
+    """
+
+    address: IPv4Address
+    plen: int
+    dev: int
+    broadcast: IPv4Address | None = None
+    scope: int = SCOPE_NUMBERS["global"]
+    expires: float | None = None
+    sapool: bool = False
+
+    @property
+    def network(self) -> IPv4Address:
+        """The connected network's address."""
+        return network_of(self.address, self.plen)
+
+    def covers(self, address: IPv4Address) -> bool:
+        """Whether `address` lies in the connected network."""
+        return network_of(address, self.plen) == self.network
+
+    def remaining(self, now: float) -> int:
+        """Seconds left, rounded up and at least 1; 0 means for ever."""
+        return 0 if self.expires is None else max(1, math.ceil(self.expires - now))
+
+
+class AddressTable:
+    """All interface addresses by device, each device's in the order they were added."""
+
+    def __init__(self) -> None:
+        self._by_dev: dict[int, dict[tuple[IPv4Address, int], InterfaceAddress]] = {}
+        self._devices_of: dict[IPv4Address, dict[int, int]] = {}
+
+    def check_absent(self, entry: InterfaceAddress) -> None:
+        """EXIST when the device already has this address with this prefix length."""
+        if (entry.address, entry.plen) in self._by_dev.get(entry.dev, {}):
+            raise ControlError(
+                Code.EXIST, f"{entry.address}/{entry.plen} is already configured on the device"
+            )
+
+    def add(self, entry: InterfaceAddress) -> None:
+        """Enter an address that `check_absent` has passed."""
+        self._by_dev.setdefault(entry.dev, {})[entry.address, entry.plen] = entry
+        users = self._devices_of.setdefault(entry.address, {})
+        users[entry.dev] = users.get(entry.dev, 0) + 1
+
+    def get(self, dev: int, address: IPv4Address, plen: int) -> InterfaceAddress:
+        """The entry, or NOTEXIST."""
+        entry = self._by_dev.get(dev, {}).get((address, plen))
+        if entry is None:
+            raise ControlError(Code.NOTEXIST, f"{address}/{plen} is not configured on the device")
+        return entry
+
+    def remove(self, entry: InterfaceAddress) -> None:
+        """Take out an entry of this table."""
+        del self._by_dev[entry.dev][entry.address, entry.plen]
+        users = self._devices_of[entry.address]
+        users[entry.dev] -= 1
+        if not users[entry.dev]:
+            del users[entry.dev]
+            if not users:
+                del self._devices_of[entry.address]
+
+    def owned(self, address: IPv4Address, dev: int | None = None) -> bool:
+        """Whether the address is configured on the device (on any, when None)."""
+        users = self._devices_of.get(address, {})
+        return bool(users) if dev is None else dev in users
+
+    def connected(self, dev: int, network: IPv4Address, plen: int) -> InterfaceAddress | None:
+        """The oldest address of the device whose connected network is network/plen."""
+        for entry in self.on(dev):
+            if entry.plen == plen and entry.network == network:
+                return entry
+        return None
+
+    def select_source(self, dev: int, target: IPv4Address, scope: int) -> IPv4Address | None:
+        """Source address for talking to `target` over the device.
+
+        The last added address in the same subnet, else the last added one; only addresses whose
+        scope number does not exceed `scope` (the original's inet_addr_select).
+        """
+        usable = [entry for entry in self.on(dev) if entry.scope <= scope]
+        same = [entry for entry in usable if entry.covers(target)]
+        best = (same or usable)[-1:]
+        return best[0].address if best else None
+
+    def on(self, dev: int) -> list[InterfaceAddress]:
+        """The device's addresses, oldest first."""
+        return list(self._by_dev.get(dev, {}).values())
+
+    def expired(self, now: float) -> list[InterfaceAddress]:
+        """Addresses whose lifetime has ended."""
+        return [entry for entry in self if entry.expires is not None and entry.expires <= now]
+
+    def __iter__(self) -> Iterator[InterfaceAddress]:
+        for dev in sorted(self._by_dev):
+            yield from self.on(dev)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_dev.values()))

@@ -1,0 +1,176 @@
+"""Changes of addresses, routes and neighbours: validated fully, then applied, then published.
+
+An interface address makes a local /32 route and, with a prefix shorter than 32, a connected
+network route with the address as source. Two addresses of one device may share these routes; they
+go with the last of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
+
+from . import replication as stream
+from .addresses import AddressTable, InterfaceAddress
+from .devices import Device, DeviceTable
+from .errors import Code, ControlError
+from .inettypes import is_host_address
+from .laddrs import LocalPools
+from .neighbours import Neighbour, NeighbourTable
+from .route_control import RouteControl
+from .routes import RouteTable
+
+
+class InetControl:
+    """The IP side of the authoritative state.
+
+    `pool_changed(address)` is called after a local address became usable or unusable, so that
+    services listing it are published again.
+    """
+
+    def __init__(
+        self,
+        publisher: stream.Publisher,
+        pools: LocalPools,
+        clock: Callable[[], float],
+        pool_changed: Callable[[IPv4Address], None],
+    ) -> None:
+        self.devices = DeviceTable()
+        self.addresses = AddressTable()
+        self.neighbours = NeighbourTable()
+        self.pools = pools
+        self.routing = RouteControl(publisher, self.devices, self.addresses)
+        self._publisher = publisher
+        self._clock = clock
+        self._pool_changed = pool_changed
+
+    @property
+    def routes(self) -> RouteTable:
+        """The route table."""
+        return self.routing.table
+
+    def _publish(self, record: stream.Record) -> None:
+        self._publisher.publish(*record)
+
+    def add_device(self, device: Device) -> None:
+        """Enter a started port (daemon start)."""
+        self.devices.add(device)
+        self._publish(stream.device_set(device))
+
+    def change_device(self, device: Device, mac: str, mtu: int) -> None:
+        """The port got another MAC address or mtu (bytes)."""
+        remade = mtu != device.mtu
+        device.mac, device.mtu = mac, mtu
+        self._publish(stream.device_set(device))
+        if remade:
+            self.routing.republish_default_mtu(device)
+
+    def add_address(self, entry: InterfaceAddress) -> None:
+        """Configure an address; INVAL for one a host cannot own, EXIST for a duplicate."""
+        if not is_host_address(entry.address):
+            raise ControlError(Code.INVAL, f"{entry.address} cannot be an interface address")
+        self.addresses.check_absent(entry)
+        pool = self.pools.claim(entry) if entry.sapool else None
+        self.addresses.add(entry)
+        self._publish(stream.address_set(entry))
+        self.routing.address_added(entry)
+        if pool is not None:
+            self._publish(stream.laddr_set(pool))
+            self._pool_changed(pool.addr)
+
+    def set_address(self, entry: InterfaceAddress) -> None:
+        """Change broadcast, scope and lifetime of a configured address; NOTEXIST without it.
+
+        sapool stays as it is; asking for it on an address without it is NOTSUPP.
+        """
+        old = self.addresses.get(entry.dev, entry.address, entry.plen)
+        if entry.sapool and not old.sapool:
+            raise ControlError(
+                Code.NOTSUPP,
+                f"sapool of {old.address} cannot be switched on; delete the address and add it "
+                "again with sapool",
+            )
+        old.broadcast, old.scope, old.expires = entry.broadcast, entry.scope, entry.expires
+        self._publish(stream.address_set(old))
+        self.routing.choose_sources(entry.dev)
+
+    def delete_address(self, dev: int, address: IPv4Address, plen: int) -> None:
+        """Remove an address and the routes nobody else needs; NOTEXIST without it."""
+        self._remove(self.addresses.get(dev, address, plen))
+
+    def flush_addresses(self, dev: int) -> None:
+        """Remove all addresses of a device."""
+        self._remove_all(self.addresses.on(dev))
+
+    def expire(self, now: float) -> None:
+        """Remove the addresses whose lifetime has ended."""
+        self._remove_all(self.addresses.expired(now))
+
+    def _remove_all(self, entries: Iterable[InterfaceAddress]) -> None:
+        for entry in entries:
+            self._remove(entry)
+
+    def _remove(self, entry: InterfaceAddress) -> None:
+        self.addresses.remove(entry)
+        pool = self.pools.drop(entry) if entry.sapool else None
+        if pool is not None:
+            # services let go of the pool before it disappears
+            self._pool_changed(pool.addr)
+            self._publish(stream.laddr_del(pool))
+        self.routing.address_removed(entry)
+        self._publish(stream.address_del(entry))
+
+    def set_neighbour(self, dev: int, address: IPv4Address, mac: str) -> None:
+        """Enter a static neighbour or give it another MAC; it replaces a learnt entry."""
+        if not is_host_address(address):
+            raise ControlError(Code.INVAL, f"{address} cannot be a neighbour's address")
+        if self.addresses.owned(address, dev):
+            raise ControlError(Code.INVAL, f"{address} is an address of the device itself")
+        self._put_neighbour(Neighbour(address, dev, mac, static=True))
+
+    def delete_neighbour(self, dev: int, address: IPv4Address) -> None:
+        """Remove a neighbour, static or learnt; NOTEXIST without it."""
+        entry = self.neighbours.get(dev, address)
+        if entry is None:
+            raise ControlError(
+                Code.NOTEXIST, f"{address} is not a known neighbour on {self.devices[dev].name}"
+            )
+        self.neighbours.remove(entry.key)
+        self._publish(stream.neighbour_del(entry))
+
+    def learn_neighbour(self, dev: int, address: IPv4Address, mac: str) -> bool:
+        """A worker resolved a neighbour. False when the report was not taken: a static entry or
+        an own address has it, or the table of learnt entries is full."""
+        old = self.neighbours.get(dev, address)
+        if (old is not None and old.static) or self.addresses.owned(address, dev):
+            return False
+        if old is None and not self.neighbours.has_room():
+            return False
+        self._put_neighbour(Neighbour(address, dev, mac, static=False))
+        return True
+
+    def lose_neighbour(self, dev: int, address: IPv4Address) -> None:
+        """Workers gave a learnt neighbour up; static ones stay."""
+        entry = self.neighbours.get(dev, address)
+        if entry is not None and not entry.static:
+            self.neighbours.remove(entry.key)
+            self._publish(stream.neighbour_del(entry))
+
+    def _put_neighbour(self, entry: Neighbour) -> None:
+        if self.neighbours.get(*entry.key) != entry:
+            self.neighbours.put(entry)
+            self._publish(stream.neighbour_set(entry))
+
+    def lifetime(self, seconds: int) -> float | None:
+        """Clock reading at which an address given `seconds` to live expires; 0 is never."""
+        return self._clock() + seconds if seconds else None
+
+    def snapshot(self) -> list[stream.Record]:
+        """Records that recreate devices, addresses, routes, neighbours and pools."""
+        return [
+            *map(stream.device_set, self.devices),
+            *map(stream.address_set, self.addresses),
+            *(stream.route_set(route, self.devices[route.dev].mtu) for route in self.routes),
+            *map(stream.neighbour_set, self.neighbours),
+            *map(stream.laddr_set, self.pools),
+        ]

@@ -1,0 +1,193 @@
+"""Changes of services, real servers and local addresses: validated, then applied, then published.
+
+Every change of a service publishes the whole service again: workers replace it in one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from . import replication as stream
+from . import support
+from .errors import Code, ControlError
+from .ids import IdPool
+from .inettypes import is_host_address
+from .laddrs import LocalPools
+from .services import (
+    MAX_DESTS,
+    MAX_SERVICES,
+    Dest,
+    DestKey,
+    DestOptions,
+    LaddrRef,
+    Service,
+    ServiceKey,
+    ServiceOptions,
+    ServiceTable,
+)
+from .traffic import Traffic
+
+
+class IpvsControl:
+    """The load-balancer side of the authoritative state."""
+
+    def __init__(
+        self,
+        publisher: stream.Publisher,
+        pools: LocalPools,
+        traffic: Traffic,
+        clock: Callable[[], float],
+    ) -> None:
+        self.services = ServiceTable()
+        self.service_ids: IdPool[ServiceKey] = IdPool("services", MAX_SERVICES, clock)
+        self.dest_ids: IdPool[tuple[ServiceKey, DestKey]] = IdPool(
+            "real servers", MAX_DESTS, clock, traffic.dest_is_idle
+        )
+        self._publisher = publisher
+        self._pools = pools
+        self._traffic = traffic
+
+    def _publish(self, service: Service) -> None:
+        self._publisher.publish(*stream.service_set(service, self._pools))
+
+    def add_service(self, key: ServiceKey, options: ServiceOptions) -> None:
+        """Add a service without real servers.
+
+        INVAL for an empty key, NOTEXIST for an unknown scheduler, EXIST for a duplicate.
+        """
+        if key.addr.is_unspecified:
+            what = "is empty" if key.port == 0 else f"has the address {key.addr}"
+            raise ControlError(Code.INVAL, f"the service key {what}")
+        if not is_host_address(key.addr):
+            raise ControlError(Code.INVAL, f"{key.addr} is not a unicast address")
+        self._check_options(key, options)
+        self.services.check_absent(key)
+        service = Service(self.service_ids.acquire(key), key, options)
+        self.services.add(service)
+        self._publish(service)
+
+    def _check_options(self, key: ServiceKey, options: ServiceOptions) -> None:
+        if options.sched not in support.SCHEDULERS:
+            raise ControlError(
+                Code.NOTEXIST,
+                f"there is no scheduler '{options.sched}' (there are: "
+                f"{', '.join(support.SCHEDULERS)})",
+            )
+        if options.ops and key.proto != "udp":
+            raise ControlError(Code.INVAL, "one-packet scheduling is only for UDP services")
+        if options.synproxy and key.proto != "tcp":
+            raise ControlError(Code.INVAL, "synproxy is only for TCP services")
+        support.service(key, options)
+
+    def edit_service(self, key: ServiceKey, options: ServiceOptions) -> None:
+        """Give a service other options; INVAL when there is no such service."""
+        service = self.services.find(key, Code.INVAL)
+        self._check_options(key, options)
+        if options != service.options:
+            service.options = options
+            self._publish(service)
+
+    def delete_service(self, key: ServiceKey) -> None:
+        """Remove a service with its real servers; INVAL when there is none."""
+        service = self.services.find(key, Code.INVAL)
+        self.services.remove(service)
+        self._publisher.publish(*stream.service_del(service))
+        for dest in service.dests.values():
+            self._retire(service, dest)
+        self.service_ids.release(key, service.id)
+
+    def flush(self) -> None:
+        """Remove all services."""
+        for service in self.services:
+            self.delete_service(service.key)
+
+    def zero(self, key: ServiceKey | None) -> None:
+        """Set the statistics of a service, or of all of them, to zero; INVAL without it."""
+        chosen = self.services if key is None else [self.services.find(key, Code.INVAL)]
+        for service in chosen:
+            for dest in service.dests.values():
+                self._traffic.zero_dest(dest.id)
+
+    def add_dest(self, svc: ServiceKey, key: DestKey, options: DestOptions) -> None:
+        """Add a real server. INVAL without the service or for a wrong address, EXIST for a
+        duplicate, NOTSUPP for thresholds that contradict each other."""
+        service = self.services.find(svc, Code.INVAL)
+        if not is_host_address(key.addr):
+            raise ControlError(Code.INVAL, f"{key.addr} cannot be a real server's address")
+        if key.port == 0 and svc.port != 0:
+            raise ControlError(Code.INVAL, f"real server {key} needs a port")
+        self._check_dest(key, options, Code.NOTSUPP)
+        if key in service.dests:
+            raise ControlError(Code.EXIST, f"{key} is already a real server of {svc}")
+        number = self.dest_ids.acquire((svc, key))
+        self._traffic.new_dest(number)
+        service.dests[key] = Dest(number, key, options)
+        self._publish(service)
+
+    def _check_dest(self, key: DestKey, options: DestOptions, thresholds: Code) -> None:
+        support.dest(key.addr, options)
+        if options.u_thresh and options.l_thresh > options.u_thresh:
+            raise ControlError(
+                thresholds,
+                f"lower threshold {options.l_thresh} exceeds upper threshold {options.u_thresh}",
+            )
+
+    def edit_dest(
+        self, svc: ServiceKey, key: DestKey, options: DestOptions, inhibited: bool = False
+    ) -> None:
+        """Give a real server other options, and take it out of scheduling or back in.
+
+        INVAL without the service or for contradicting thresholds, NOTEXIST without the server.
+        """
+        service = self.services.find(svc, Code.INVAL)
+        dest = service.dest(key)
+        self._check_dest(key, options, Code.INVAL)
+        if (options, inhibited) != (dest.options, dest.inhibited):
+            dest.options, dest.inhibited = options, inhibited
+            self._publish(service)
+
+    def delete_dest(self, svc: ServiceKey, key: DestKey) -> None:
+        """Remove a real server; INVAL without the service, NOTEXIST without it."""
+        service = self.services.find(svc, Code.INVAL)
+        dest = service.dest(key)
+        del service.dests[key]
+        self._publish(service)
+        self._retire(service, dest)
+
+    def _retire(self, service: Service, dest: Dest) -> None:
+        self.dest_ids.release((service.key, dest.key), dest.id)
+        self._traffic.drop_dest(dest.id)
+
+    def add_laddr(self, svc: ServiceKey, ref: LaddrRef) -> None:
+        """Let a service use a local address. NOSERV without the service, EXIST for a duplicate,
+        NOTEXIST when the device does not have the address with sapool."""
+        service = self.services.find(svc, Code.NOSERV)
+        if any(other.addr == ref.addr for other in service.laddrs):
+            raise ControlError(Code.EXIST, f"{ref.addr} is already a local address of {svc}")
+        if self._pools.usable(ref.addr, ref.dev) is None:
+            raise ControlError(
+                Code.NOTEXIST, f"{ref.addr} is not configured with sapool on the device"
+            )
+        service.laddrs.append(ref)
+        self._publish(service)
+
+    def delete_laddr(self, svc: ServiceKey, ref: LaddrRef) -> None:
+        """Take a local address from a service; NOSERV without the service, NOTEXIST without it."""
+        service = self.services.find(svc, Code.NOSERV)
+        if ref not in service.laddrs:
+            raise ControlError(
+                Code.NOTEXIST, f"{ref.addr} is not a local address of {svc} on the device"
+            )
+        service.laddrs.remove(ref)
+        self._publish(service)
+
+    def pool_changed(self, address: IPv4Address) -> None:
+        """A local address became usable or unusable: tell workers the services that list it."""
+        for service in self.services:
+            if any(ref.addr == address for ref in service.laddrs):
+                self._publish(service)
+
+    def snapshot(self) -> list[stream.Record]:
+        """Records that recreate the services."""
+        return [stream.service_set(service, self._pools) for service in self.services]

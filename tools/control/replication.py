@@ -1,0 +1,150 @@
+"""The stream that keeps every worker's replica equal to the master's state.
+
+Each accepted change is published as (kind, body) records, in order, to all workers. A body is a
+fresh msgpack-able map; addresses and MACs are text, ports host-order integers, devices, services,
+real servers and local addresses are ids. A `set` record replaces the whole object of that id or
+key (its place in an ordered table stays), a `del` of something unknown is a no-op.
+
+    dev.set    id name mac mtu
+    addr.set   addr plen dev sapool               addr.del   addr plen dev
+    route.set  dst plen kind via dev src mtu      route.del  dst plen dev kind
+    neigh.set  addr dev mac static                neigh.del  addr dev
+    laddr.set  id addr dev                        laddr.del  id
+    svc.set    id af proto addr port sched flags conn_timeout persistent dests laddrs
+                                                  svc.del    id
+    param.set  name: value ...
+
+Routes of kind "local" are /32 routes to this host, apart from the network routes; among network
+routes of the same prefix length the one that was set first wins. `via` and `src` may be None.
+svc.set's dests are newest first, each id addr port mode weight u_thresh l_thresh (weight 0 while
+inhibited; thresholds are for the whole fleet, a worker takes its share); laddrs lists pool ids.
+An id deleted and set again for the same address refers to the same pool, ports in use included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .addresses import InterfaceAddress
+from .devices import Device
+from .laddrs import LocalPool, LocalPools
+from .neighbours import Neighbour
+from .routes import Route
+from .services import Service
+
+Body = dict[str, Any]
+Record = tuple[str, Body]
+
+
+class Publisher(Protocol):
+    """Sends records to all workers, in order and without loss. Must not raise."""
+
+    def publish(self, kind: str, body: Body) -> None:
+        """Queue one record."""
+
+
+def device_set(device: Device) -> Record:
+    """A device appeared or its MAC or mtu changed."""
+    return "dev.set", {
+        "id": device.id,
+        "name": device.name,
+        "mac": device.mac,
+        "mtu": device.mtu,
+    }
+
+
+def address_set(entry: InterfaceAddress) -> Record:
+    """An interface address; its routes and pool come as records of their own."""
+    body = {"addr": str(entry.address), "plen": entry.plen, "dev": entry.dev}
+    return "addr.set", {**body, "sapool": entry.sapool}
+
+
+def address_del(entry: InterfaceAddress) -> Record:
+    """The interface address is gone."""
+    return "addr.del", {"addr": str(entry.address), "plen": entry.plen, "dev": entry.dev}
+
+
+def route_set(route: Route, device_mtu: int) -> Record:
+    """A route with everything defaulted: mtu from the device, src from its addresses."""
+    return "route.set", {
+        "dst": str(route.dst),
+        "plen": route.plen,
+        "kind": route.kind,
+        "via": None if route.via is None else str(route.via),
+        "dev": route.dev,
+        "src": None if route.source is None else str(route.source),
+        "mtu": route.mtu or device_mtu,
+    }
+
+
+def route_del(route: Route) -> Record:
+    """The route is gone; `kind` tells a local /32 from a network /32."""
+    body = {"dst": str(route.dst), "plen": route.plen, "dev": route.dev, "kind": route.kind}
+    return "route.del", body
+
+
+def neighbour_set(entry: Neighbour) -> Record:
+    """A static or learnt neighbour."""
+    return "neigh.set", {
+        "addr": str(entry.address),
+        "dev": entry.dev,
+        "mac": entry.mac,
+        "static": entry.static,
+    }
+
+
+def neighbour_del(entry: Neighbour) -> Record:
+    """The neighbour is gone."""
+    return "neigh.del", {"addr": str(entry.address), "dev": entry.dev}
+
+
+def laddr_set(pool: LocalPool) -> Record:
+    """A local address whose ports connections may use."""
+    return "laddr.set", {"id": pool.id, "addr": str(pool.addr), "dev": pool.dev}
+
+
+def laddr_del(pool: LocalPool) -> Record:
+    """No new connection may use the local address."""
+    return "laddr.del", {"id": pool.id}
+
+
+def service_set(service: Service, pools: LocalPools) -> Record:
+    """The whole service: options, real servers, usable local addresses."""
+    key, options = service.key, service.options
+    dests = [
+        {
+            "id": dest.id,
+            "addr": str(dest.key.addr),
+            "port": dest.key.port,
+            "mode": dest.options.mode,
+            "weight": 0 if dest.inhibited else dest.options.weight,
+            "u_thresh": dest.options.u_thresh,
+            "l_thresh": dest.options.l_thresh,
+        }
+        for dest in service.newest_first()
+    ]
+    usable = [pools.usable(ref.addr, ref.dev) for ref in service.laddrs]
+    return "svc.set", {
+        "id": service.id,
+        "af": key.af,
+        "proto": key.proto,
+        "addr": str(key.addr),
+        "port": key.port,
+        "sched": options.sched,
+        "flags": options.flags,
+        "conn_timeout": options.conn_timeout,
+        "persistent": options.persistent,
+        "dests": dests,
+        "laddrs": [pool.id for pool in usable if pool is not None],
+    }
+
+
+def service_del(service: Service) -> Record:
+    """The service is gone; its connections go on until they time out."""
+    return "svc.del", {"id": service.id}
+
+
+def params_set(params: Mapping[str, Any]) -> Record:
+    """Run-time parameters (timeouts, switches); absent names are unchanged."""
+    return "param.set", dict(params)

@@ -1,0 +1,164 @@
+"""Changes of the route table and the source address that goes with each route."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from . import replication as stream
+from .addresses import AddressTable, InterfaceAddress
+from .devices import Device, DeviceTable
+from .errors import Code, ControlError
+from .inettypes import SCOPE_NUMBERS, is_host_address
+from .routes import GATEWAY, LINK, LOCAL, Route, RouteTable
+
+_SOURCE_SCOPE = {LINK: SCOPE_NUMBERS["link"], GATEWAY: SCOPE_NUMBERS["global"]}
+
+
+class RouteControl:
+    """Validates and applies route changes, and keeps the automatic routes of addresses."""
+
+    def __init__(
+        self, publisher: stream.Publisher, devices: DeviceTable, addresses: AddressTable
+    ) -> None:
+        self.table = RouteTable()
+        self._publisher = publisher
+        self._devices = devices
+        self._addresses = addresses
+
+    def _publish_set(self, route: Route) -> None:
+        self._publisher.publish(*stream.route_set(route, self._devices[route.dev].mtu))
+
+    def _enter(self, route: Route) -> None:
+        route.source = self._source(route)
+        self.table.add(route)
+        self._publish_set(route)
+
+    def _take_out(self, route: Route) -> None:
+        self.table.remove(route)
+        self._publisher.publish(*stream.route_del(route))
+
+    def _source(self, route: Route) -> IPv4Address | None:
+        if route.kind == LOCAL or route.src is not None:
+            return route.src
+        target = route.via if route.via is not None else route.dst
+        return self._addresses.select_source(route.dev, target, _SOURCE_SCOPE[route.kind])
+
+    def add(self, route: Route) -> None:
+        """Enter an operator's route over a known device.
+
+        INVAL for contradictions, NOROUTE for a gateway that is not on a link of the device,
+        EXIST for a duplicate.
+        """
+        if route.local and (route.plen != 32 or route.via is not None or route.src is not None):
+            raise ControlError(
+                Code.INVAL, "a local (scope host) route is a /32 without gateway and source"
+            )
+        self.table.check_absent(route)
+        device = self._devices[route.dev]
+        if route.via is not None:
+            self._check_gateway(route.via, device)
+        if route.src is not None and not self._addresses.owned(route.src):
+            raise ControlError(Code.INVAL, f"source {route.src} is not an address of any device")
+        if route.mtu and not 68 <= route.mtu <= device.mtu:
+            raise ControlError(
+                Code.INVAL, f"route mtu {route.mtu} is not within 68..{device.mtu} ({device.name})"
+            )
+        self._enter(route)
+
+    def _check_gateway(self, via: IPv4Address, device: Device) -> None:
+        if not is_host_address(via):
+            raise ControlError(Code.INVAL, f"{via} cannot be a gateway")
+        if self._addresses.owned(via):
+            raise ControlError(Code.INVAL, f"gateway {via} is an address of this host")
+        if not any(route.via is None for route in self.table.covering(via, device.id)):
+            raise ControlError(
+                Code.NOROUTE, f"gateway {via} is not on a connected network of {device.name}"
+            )
+
+    def device_towards(self, via: IPv4Address) -> int:
+        """The device on whose link the gateway is; NOROUTE when there is none."""
+        best = self.table.lookup(via)
+        if best is None or best.via is not None:
+            raise ControlError(Code.NOROUTE, f"gateway {via} is on no connected network")
+        return best.dev
+
+    def delete(
+        self, dst: IPv4Address, plen: int, local: bool, dev: int | None, via: IPv4Address | None
+    ) -> None:
+        """Remove the one route that matches; `dev` and `via` may be left out.
+
+        NOTEXIST when none matches, INVAL when several do.
+        """
+        found = [
+            route
+            for route in self.table.matching(dst, plen, local)
+            if dev in (None, route.dev) and via in (None, route.via)
+        ]
+        if not found:
+            kind = "local route" if local else "route"
+            raise ControlError(Code.NOTEXIST, f"there is no such {kind} to {dst}/{plen}")
+        if len(found) > 1:
+            names = ", ".join(self._devices[route.dev].name for route in found)
+            raise ControlError(
+                Code.INVAL, f"several routes to {dst}/{plen} match; name one device of: {names}"
+            )
+        self._take_out(found[0])
+
+    def flush(self, dev: int) -> None:
+        """Remove the device's routes, except the local ones of addresses it still has."""
+        for route in self.table.on(dev):
+            if not (route.local and route.auto):
+                self._take_out(route)
+
+    def address_added(self, entry: InterfaceAddress) -> None:
+        """Make the routes of a new address, unless they are there, and choose sources anew."""
+        local = Route(entry.address, 32, entry.dev, local=True, auto=True)
+        if self.table.get(local.key) is None:
+            self._enter(local)
+        if entry.plen < 32:
+            net = Route(entry.network, entry.plen, entry.dev, src=entry.address, auto=True)
+            if self.table.get(net.key) is None:
+                self._enter(net)
+        self.choose_sources(entry.dev)
+
+    def address_removed(self, entry: InterfaceAddress) -> None:
+        """Remove the routes of a removed address that no other address needs.
+
+        A route the operator gave this source goes on with a chosen one.
+        """
+        addresses, dev = self._addresses, entry.dev
+        if entry.plen < 32:
+            net = self.table.get((False, entry.network, entry.plen, dev))
+            if net is not None and net.auto:
+                heir = addresses.connected(dev, entry.network, entry.plen)
+                if heir is None:
+                    self._take_out(net)
+                else:
+                    net.src = heir.address
+        local = self.table.get((True, entry.address, 32, dev))
+        if local is not None and local.auto and not addresses.owned(entry.address, dev):
+            self._take_out(local)
+        for route in self.table:
+            if route.dev == dev or route.src == entry.address:
+                self._choose_source(route)
+
+    def choose_sources(self, dev: int) -> None:
+        """Choose the sources of the device's routes again and publish those that changed."""
+        for route in self.table.on(dev):
+            self._choose_source(route)
+
+    def _choose_source(self, route: Route) -> None:
+        # a source that is no longer ours gives way to a chosen one
+        if route.src is not None and not self._addresses.owned(route.src):
+            route.src = None
+        source = self._source(route)
+        if source != route.source:
+            route.source = source
+            self._publish_set(route)
+
+    def republish_default_mtu(self, device: Device) -> None:
+        """The device's mtu changed: routes without own mtu take it, larger ones are cut to it."""
+        for route in self.table.on(device.id):
+            if route.mtu > device.mtu:
+                route.mtu = device.mtu
+            self._publish_set(route)

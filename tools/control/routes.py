@@ -1,0 +1,126 @@
+"""The authoritative IPv4 route table.
+
+Order is the original's: local (/32) routes first, then networks by descending prefix length, a
+new one after those of the same length. A route is identified by destination, prefix length and
+device (local and network routes apart).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from .errors import Code, ControlError
+from .inettypes import network_of
+
+LOCAL, LINK, GATEWAY = "local", "link", "gateway"
+_SCOPES = {LOCAL: "host", LINK: "link", GATEWAY: "global"}
+
+#: (local?, destination, prefix length, device id)
+RouteKey = tuple[bool, IPv4Address, int, int]
+
+
+@dataclass(slots=True)
+class Route:
+    """`src` is the configured source; `auto` marks a route that an interface address made.
+
+    `mtu` 0 means the device's. `source` is what workers are told to use: `src`, or a choice among
+    the device's addresses.
+    """
+
+    dst: IPv4Address
+    plen: int
+    dev: int
+    local: bool = False
+    via: IPv4Address | None = None
+    src: IPv4Address | None = None
+    mtu: int = 0
+    metric: int = 0
+    auto: bool = False
+    source: IPv4Address | None = None
+
+    @property
+    def key(self) -> RouteKey:
+        """Identity in the table."""
+        return (self.local, self.dst, self.plen, self.dev)
+
+    @property
+    def kind(self) -> str:
+        """local, link or gateway."""
+        return LOCAL if self.local else LINK if self.via is None else GATEWAY
+
+    @property
+    def scope(self) -> str:
+        """Derived, never stored: local is host, no gateway is link, else global."""
+        return _SCOPES[self.kind]
+
+
+class RouteTable:
+    """Routes with exact, longest-prefix and per-device access."""
+
+    def __init__(self) -> None:
+        self._local: dict[RouteKey, Route] = {}
+        self._networks: list[dict[RouteKey, Route]] = [{} for _ in range(33)]
+        self._by_network: dict[tuple[int, IPv4Address], list[Route]] = {}
+
+    def _part(self, key: RouteKey) -> dict[RouteKey, Route]:
+        return self._local if key[0] else self._networks[key[2]]
+
+    def get(self, key: RouteKey) -> Route | None:
+        """The route with this identity."""
+        return self._part(key).get(key)
+
+    def check_absent(self, route: Route) -> None:
+        """EXIST when a route with the same identity is there."""
+        if self.get(route.key) is not None:
+            raise ControlError(
+                Code.EXIST,
+                f"a {'local ' if route.local else ''}route to {route.dst}/{route.plen} "
+                "over the device exists already",
+            )
+
+    def add(self, route: Route) -> None:
+        """Enter a route that `check_absent` has passed."""
+        self._part(route.key)[route.key] = route
+        if not route.local:
+            self._by_network.setdefault((route.plen, route.dst), []).append(route)
+
+    def remove(self, route: Route) -> None:
+        """Take out a route of this table."""
+        del self._part(route.key)[route.key]
+        if not route.local:
+            same = self._by_network[route.plen, route.dst]
+            same.remove(route)
+            if not same:
+                del self._by_network[route.plen, route.dst]
+
+    def matching(self, dst: IPv4Address, plen: int, local: bool) -> list[Route]:
+        """Routes to exactly dst/plen, over whatever device."""
+        if local:
+            return [route for route in self._local.values() if route.dst == dst]
+        return list(self._by_network.get((plen, dst), ()))
+
+    def covering(self, address: IPv4Address, dev: int | None = None) -> Iterator[Route]:
+        """Network routes to `address`, best first, optionally over one device only."""
+        for plen in range(32, -1, -1):
+            if self._networks[plen]:
+                for route in self._by_network.get((plen, network_of(address, plen)), ()):
+                    if dev is None or route.dev == dev:
+                        yield route
+
+    def lookup(self, address: IPv4Address) -> Route | None:
+        """The network route a packet to `address` takes."""
+        return next(self.covering(address), None)
+
+    def on(self, dev: int) -> list[Route]:
+        """The device's routes in table order."""
+        return [route for route in self if route.dev == dev]
+
+    def __iter__(self) -> Iterator[Route]:
+        yield from list(self._local.values())
+        for part in reversed(self._networks):
+            yield from list(part.values())
+
+    def __len__(self) -> int:
+        return len(self._local) + sum(map(len, self._networks))

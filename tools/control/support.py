@@ -1,0 +1,105 @@
+"""What the original can do and this release refuses, in one place.
+
+Words the original does not know either are refused elsewhere, as wrong input. Every check raises
+NOTSUPP with a sentence naming what is not supported; lifting a restriction is deleting it here.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from .errors import Code, ControlError
+from .inettypes import Address
+from .services import DestOptions, ServiceKey, ServiceOptions
+
+#: words of the original, and those of them that work
+PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "icmpv6")
+SCHEDULERS = ("rr", "wrr", "wlc", "conhash", "mh", "fo")
+MODES = ("fullnat", "nat", "dr", "tunnel", "snat")
+LINK_SWITCHES = ("promisc", "allmulticast", "forward2kni", "lldp", "tc-egress", "tc-ingress")
+LINK_ITEMS = (
+    *LINK_SWITCHES,
+    "link",
+    "addr",
+    "bond-mode",
+    "bond-primary",
+    "bond-xmit-policy",
+    "bond-monitor-interval",
+    "bond-link-down-prop",
+    "bond-link-up-prop",
+)
+_PROTOCOLS = ("tcp", "udp")
+_SCHEDULERS = ("rr", "wrr", "wlc")
+_MODES = ("fullnat", "nat", "dr")
+_LINK_ITEMS = ("promisc", "allmulticast", "link", "addr")
+_CHECKED_OUTSIDE = ("tcp", "udp", "sctp", "ping")
+
+
+def _refuse(what: str) -> ControlError:
+    return ControlError(Code.NOTSUPP, f"{what} not supported yet")
+
+
+def ipv4(address: Address) -> IPv4Address:
+    """The address, if it is one we can handle."""
+    if isinstance(address, IPv4Address):
+        return address
+    raise _refuse(f"IPv6 ({address}) is")
+
+
+def family(af: str) -> None:
+    """Address family word of a listing or flush."""
+    if af != "inet":
+        raise _refuse(f"address family {af} is")
+
+
+def other_service_keys(fwmark: bool, match: bool) -> None:
+    """Services that are not identified by protocol, address and port."""
+    if fwmark:
+        raise _refuse("firewall-mark services are")
+    if match:
+        raise _refuse("match (SNAT) services are")
+
+
+def service(key: ServiceKey, options: ServiceOptions) -> None:
+    """A service to be added or its options after an edit."""
+    if key.proto not in _PROTOCOLS:
+        raise _refuse(f"{key.proto} services are")
+    ipv4(key.addr)
+    if options.sched not in _SCHEDULERS:
+        raise _refuse(f"scheduler {options.sched} is")
+    if options.persistent:
+        raise _refuse("persistence is")
+    if key.port == 0:
+        raise _refuse("a service on port 0 (all ports) is")
+    if options.synproxy:
+        raise _refuse("synproxy is")
+    if options.ops:
+        raise _refuse("one-packet scheduling is")
+    if options.quic:
+        raise _refuse("quic is")
+    if options.proxy_protocol != "disable":
+        raise _refuse(f"proxy protocol ({options.proxy_protocol}) is")
+    if options.hash_target is not None:
+        raise _refuse(f"hash target {options.hash_target} is")
+    for word in options.dest_check:
+        if word not in _CHECKED_OUTSIDE:
+            raise _refuse(f"passive destination check ({word}) is")
+
+
+def dest(address: Address, options: DestOptions) -> None:
+    """A real server to be added or its options after an edit."""
+    ipv4(address)
+    if options.mode not in _MODES:
+        raise _refuse(f"forwarding mode {options.mode} is")
+
+
+def route_scope(scope: str | None) -> None:
+    """Requested scope of a route."""
+    if scope == "kni_host":
+        raise _refuse("a route to the kernel interface (scope kni_host) is")
+
+
+def link_item(item: str) -> None:
+    """A link setting the original has."""
+    if item not in _LINK_ITEMS:
+        raise _refuse(f"link setting {item} is")
