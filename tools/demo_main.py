@@ -133,6 +133,8 @@ def main(mode: str, requests: int, workers: int, keep: bool, down: bool) -> None
         if down:
             take_down()
             return
+        if lab_scrap.kept(LAB):
+            raise LabError("one is running already: tools/demo --down ends it")
         if lacking := lab_needs.missing():
             raise LabError("cannot run here: " + "; ".join(lacking))
         wrong = perform(mode, requests, workers, keep)

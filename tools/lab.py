@@ -30,7 +30,6 @@ from tools import lab_scrap
 from tools.lab_node import LabError, Node, run
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-KEPT = "kept"
 
 
 def kernel_mac(dev: str) -> str:
@@ -102,7 +101,7 @@ class Lab:
         """Reserve the name; what an owner that died left under it is removed first."""
         if os.geteuid() != 0:
             raise LabError("a lab needs root: it makes network namespaces")
-        if (self.directory / KEPT).exists():
+        if lab_scrap.kept(self.name):
             raise LabError(f"lab '{self.name}' is already there (it was kept running)")
         self.directory.mkdir(parents=True, exist_ok=True)
         lock = open(self.directory / "lock", "w")  # noqa: SIM115 - held as long as the lab
@@ -195,7 +194,7 @@ class Lab:
 
     def keep(self) -> None:
         """Let the lab outlive this program; nothing is ended when the block is left."""
-        (self.directory / KEPT).touch()
+        lab_scrap.kept_mark(self.name).touch()
         self._forget()
 
     def close(self) -> None:

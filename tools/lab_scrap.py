@@ -22,6 +22,16 @@ def netns_name(lab: str, node: str) -> str:
     return f"dpvs-{lab}-{node}"
 
 
+def kept_mark(lab: str) -> Path:
+    """The file that says that a lab is to outlive the program that built it."""
+    return STATE_DIR / lab / "kept"
+
+
+def kept(lab: str) -> bool:
+    """Whether `lab` runs on without the program that built it."""
+    return kept_mark(lab).exists()
+
+
 def namespaces(lab: str | None = None) -> list[str]:
     """Namespaces of `lab`, or of every lab."""
     name = re.compile(rf"dpvs-{lab or LAB_NAME.pattern}-.+")
