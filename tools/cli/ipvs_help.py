@@ -23,12 +23,14 @@ Local addresses (the source addresses of fullnat):
   -Q, --del-laddr SERVICE -z ADDRESS -F DEVICE     delete, also from the device
   -G, --get-laddr [SERVICE]                        list
 Access lists; ENTRY is an address or ipset:NAME:
-  -U, -V (--add-blklst, --del-blklst) SERVICE -k ENTRY     -B, --get-blklst [SERVICE]
-  -O, -Y (--add-whtlst, --del-whtlst) SERVICE -2 ENTRY     -W, --get-whtlst [SERVICE]
+  -U, --add-blklst SERVICE -k ENTRY         -V, --del-blklst SERVICE -k ENTRY
+  -O, --add-whtlst SERVICE -2 ENTRY         -Y, --del-whtlst SERVICE -2 ENTRY
+  -B, --get-blklst [SERVICE]                -W, --get-whtlst [SERVICE]
 Showing, saving:
   -L, -l, --list [SERVICE]          list services; options: -n -X --stats --rate --thresholds
                                     --persistent-conn --nosort --cpu
-  -L -c [--sockpair PAIR]           list connections; PAIR is proto:ip:port:vip:vport
+  -L -c [--sockpair PAIR]           list connections; PAIR is proto:ip:port:vip:vport,
+                                    [ip] and [vip] in brackets for IPv6
   -S, --save [-n]                   write the rules as command lines
   -R, --restore                     read such lines from standard input
   -h, --help        -v, --version
@@ -56,9 +58,16 @@ Options of real servers:
   -w, --weight NUMBER               0 to 65535, default 1
   -x, --u-threshold NUMBER          no new connections above this many
   -y, --l-threshold NUMBER          until they fall below this many
+Options of local addresses and access lists:
+  -z, --laddr ADDRESS               -F, --ifname DEVICE
+  -k, --blklst ENTRY                -2, --whtlst ENTRY
 Options of listings:
   -n, --numeric                     no host or service names
   -X, --exact                       counters in full
+  -c, --connection                  connections instead of services
+      --stats, --rate               counters, or their growth a second
+      --thresholds                  limits of the real servers
+      --persistent-conn             persistent connections; with -c: only these
       --cpu INDEX                   the state of one worker; 0 = all together
       --nosort, --sort
 
