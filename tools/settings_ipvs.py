@@ -35,7 +35,7 @@ class Conn:
         "connections a worker can hold, exactly; wins over conn_pool_size and may be smaller",
     )
     conn_pool_cache: int = opt(
-        256, Int(1, 1 << 20, "", floor_pow2), "accepted; tables need no cache of free entries"
+        256, Int(1, (1 << 31) - 1, "", floor_pow2), "accepted; tables need no cache of free entries"
     )
     conn_init_timeout: int = _seconds(3, "life of a connection before its first change of state")
     expire_quiescent_template: bool = _flag(
@@ -76,7 +76,10 @@ class Udp:
         reload=True,
     )
     uoa_max_trail: int = opt(
-        3, Int(0, 255), "packets of a connection that carry the client address", reload=True
+        3,
+        Int(0, (1 << 31) - 1),
+        "packets of a connection that carry the client address",
+        reload=True,
     )
     timeout: UdpTimeout = block(UdpTimeout, "idle time of a UDP connection by state")
 
