@@ -216,6 +216,11 @@ def test_rates_in_colours_until_interrupted():
     assert outcome.out == f"{BASIC}\033[34m{RATES}\033[32m{RATES}\033[0m"
 
 
+def test_rates_of_no_device_end_at_once():
+    outcome = run_dpip("-s -i 1 link show", FakeTransport([]))
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
+
+
 def test_rate_of_a_counter_that_was_reset_is_zero():
     stats = iter([STATS, dict.fromkeys(STATS, 0)])
     transport = FakeTransport(link_show=lambda **fields: [{**NIC, "stats": next(stats)}])

@@ -82,6 +82,8 @@ def _show_rates(session: Session, call: Invocation, view: NicView | CpuView) -> 
     Of one device the first lines are printed once; of several, every sample names its device.
     """
     rows = _fetch(session, view)
+    if not rows:
+        return
     if len(rows) == 1:
         session.out.write(view.basic(rows[0]))
     sample = 0
