@@ -15,6 +15,7 @@ from runtime.config_include import IncludeError, matches, read_text
 from runtime.config_report import NOWHERE, Origin, Report
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
+MAX_DEPTH = 16  # of blocks; what is deeper is no configuration
 MAX_FILES = 1000  # two files that include each other's halves must not grow without end
 
 
@@ -61,8 +62,11 @@ class Parser:
     def feed(self, text: str, file: str) -> None:
         """Parse text; `file` is its name in messages and the anchor of relative includes."""
         outer = len(self._open)  # a file must close what it opens, and only that
-        for number, line in enumerate(_LINE_END.split(text), 1):
-            self._line(line, Origin(file, number), outer)
+        try:
+            for number, line in enumerate(_LINE_END.split(text), 1):
+                self._line(line, Origin(file, number), outer)
+        except _TooDeepError:  # the rest of this file would only repeat the error
+            del self._open[outer:]
         while len(self._open) > outer:
             node = self._open[-1]
             self._error(node.origin, f"missing '}}' of block '{node.head}'")
@@ -152,7 +156,13 @@ class Parser:
         node = Node(tokens[0], tuple(tokens[1:]), origin, block)
         self._open[-1].children.append(node)
         if block:
-            self._open.append(node)
+            self._enter(node)
+
+    def _enter(self, node: Node) -> None:
+        if len(self._open) > MAX_DEPTH:
+            self._error(node.origin, f"blocks are nested more than {MAX_DEPTH} deep")
+            raise _TooDeepError
+        self._open.append(node)
 
     def _late_brace(self, tokens: list[str], origin: Origin) -> None:
         siblings = self._open[-1].children
@@ -160,7 +170,7 @@ class Parser:
             self._error(origin, "only a comment may follow '{' on its line")
         elif siblings and not siblings[-1].block:
             siblings[-1].block = True
-            self._open.append(siblings[-1])
+            self._enter(siblings[-1])
         else:
             self._error(origin, "unexpected '{'")
 
@@ -175,6 +185,10 @@ class Parser:
         still = ", ".join(f"'{node.head}' of line {node.origin.line}" for node in self._open[1:])
         self._error(origin, f"'{tokens[0]}' starts here, but '}}' is missing of {still}")
         del self._open[max(outer, 1) :]
+
+
+class _TooDeepError(Exception):
+    """Reading of this file was given up, after the error was reported."""
 
 
 def _is(token: str, brace: str) -> bool:

@@ -109,6 +109,12 @@ def test_section_inside_a_block_tells_where_the_brace_is_missing() -> None:
     assert shape(root) == [("alpha", [("d e", ["x"])]), ("beta", ["y"])]
 
 
+def test_nesting_is_bounded() -> None:
+    found = errors("alpha {\n" + "a {\n" * 5000 + "}\n" * 9)
+    assert len(found) == 1
+    assert found[0].endswith("blocks are nested more than 16 deep")
+
+
 def test_every_error_is_reported() -> None:
     assert len(errors('a <x\nb "y\n}\nc\x01\n')) == 4
 
