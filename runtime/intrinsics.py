@@ -230,3 +230,6 @@ def _call(count: int) -> Any:
 call1, call2, call3, call4, call5 = (_call(n) for n in range(1, 6))
 """callN(function, a...): call the C function at address ``function``; narrow results are to be
 masked by the caller (the upper bits of the return register are undefined)."""
+
+GOLDEN = signed(0x9E3779B97F4A7C15)
+"""2**64 / golden ratio, the multiplier of Fibonacci hashing (Knuth 6.4), as an int64."""

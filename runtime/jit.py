@@ -56,19 +56,30 @@ JIT = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 F = TypeVar("F", bound=Callable[..., Any])
 COMPILED: list[Callable[..., Any]] = []
+# Called with the name of each function as it becomes ready: the daemon shows it on a cold start.
+PROGRESS: Callable[[str], None] | None = None
 
 
 def compiled(function: F) -> F:
-    """Mark ``function`` as part of the packet path and compile it on first use.
+    """Mark ``function`` as part of the packet path and compile it (or load it from the cache).
 
-    All integers inside are int64 (see runtime/pointers.py); division follows C (no exception).
+    All parameters are int64 (see runtime/pointers.py); division follows C (no exception).  Giving
+    the signature here compiles every function exactly once, whatever literals callers pass.
     """
     COMPILED.append(function)
     if not JIT:
         return function
+    signature = (numba.int64,) * function.__code__.co_argcount
     jitted: F = numba.njit(
-        cache=True, nogil=True, error_model="numpy", boundscheck=False, no_cfunc_wrapper=True
+        signature,
+        cache=True,
+        nogil=True,
+        error_model="numpy",
+        boundscheck=False,
+        no_cfunc_wrapper=True,
     )(function)
+    if PROGRESS is not None:
+        PROGRESS(function.__name__)
     return jitted
 
 

@@ -1,0 +1,1 @@
+"""Virtual services, real servers, connections, forwarding: what makes it a load balancer."""

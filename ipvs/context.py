@@ -1,0 +1,74 @@
+"""Everything one worker's packet path works with, reached from one address."""
+
+from __future__ import annotations
+
+import ctypes
+
+from netdev.port import BURST
+from runtime.pointers import view
+
+MAX_WORKERS = 64
+SCRATCH = 2 * BURST
+
+
+class PacketStruct(ctypes.Structure):
+    """What the stages of a burst hand on about one packet: one cache line.
+
+    ``kind`` 0 is the common shape (plain IPv4 TCP or UDP, for our MAC, checked); see classify.
+    """
+
+    _fields_ = [
+        ("mbuf", ctypes.c_int64),
+        ("data", ctypes.c_int64),  # address of the Ethernet header
+        ("addresses", ctypes.c_int64),  # raw source and destination
+        ("ports", ctypes.c_int64),  # raw ports, protocol in bits 32..39
+        ("bucket", ctypes.c_int64),
+        ("tag", ctypes.c_int64),
+        ("reference", ctypes.c_int64),
+        ("kind", ctypes.c_int64),
+    ]
+
+
+class IpvsStruct(ctypes.Structure):
+    """Per-worker context (process memory); addresses of tables, settings, loop state."""
+
+    _fields_ = [
+        ("stack", ctypes.c_int64),  # StackStruct
+        ("table", ctypes.c_int64),  # TableStruct: connections
+        ("index", ctypes.c_int64),  # IndexStruct inside the table
+        ("services", ctypes.c_int64),  # ServiceTableStruct
+        ("dests", ctypes.c_int64),  # DestStruct[]
+        ("dest_stats", ctypes.c_int64),  # DestStatsStruct[], shared memory
+        ("laddrs", ctypes.c_int64),  # LaddrStruct[]
+        ("laddr_stats", ctypes.c_int64),  # LaddrStatsStruct[], shared memory
+        ("states", ctypes.c_int64),  # StateTablesStruct
+        ("rss", ctypes.c_int64),  # RssStruct, 0 when no port's RSS is known
+        ("loop", ctypes.c_int64),  # LoopStatsStruct, shared memory
+        ("control", ctypes.c_int64),  # stop word and request ring, see ipvs/loop.py
+        ("xmit_ttl", ctypes.c_int64),
+        ("defence_tcp", ctypes.c_int64),
+        ("defence_udp", ctypes.c_int64),
+        ("init_timeout", ctypes.c_int64),  # seconds, before the first state
+        ("worker", ctypes.c_int64),
+        ("workers", ctypes.c_int64),
+        ("nat_services", ctypes.c_int64),  # how many services have NAT real servers
+        ("polls", ctypes.c_int64),
+        ("empty_polls", ctypes.c_int64),
+        ("half_polls", ctypes.c_int64),  # more than half a burst
+        ("full_polls", ctypes.c_int64),
+        ("handed_out", ctypes.c_int64),
+        ("handed_in", ctypes.c_int64),
+        ("hand_slot", ctypes.c_int64),
+        ("mbufs", ctypes.c_int64 * SCRATCH),
+        ("packet", PacketStruct * SCRATCH),
+        ("out_rings", ctypes.c_int64 * MAX_WORKERS),  # pointer rings to the other workers
+        ("in_rings", ctypes.c_int64 * MAX_WORKERS),
+    ]
+
+
+Ipvs = view(IpvsStruct)
+Packet = view(PacketStruct)
+HAND_AT = IpvsStruct.hand_slot.offset
+MBUFS_AT = IpvsStruct.mbufs.offset
+PACKETS_AT = IpvsStruct.packet.offset
+PACKET_SIZE = ctypes.sizeof(PacketStruct)

@@ -1,0 +1,180 @@
+"""A packet of no known connection becomes one: schedule, choose a local port, fill the entry."""
+
+from __future__ import annotations
+
+from ipvs.context import Ipvs, Packet
+from ipvs.dest import DEST_SIZE, Dest, connection_begins
+from ipvs.drops import CONN_CLASH, CONN_FULL, DEST_OVERLOAD, NO_DEST, NO_LADDR, NO_PORT
+from ipvs.entry import (
+    HASHED1,
+    MODE_DR,
+    MODE_FULLNAT,
+    ONE_SIDED,
+    Entry,
+    swap_halves,
+    swap_ports,
+    tuple_hash,
+)
+from ipvs.index import SEED_AT, find, home, tag_of
+from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port
+from ipvs.schedulers import schedule
+from ipvs.service import IdList, Service, number_of
+from ipvs.table import arm, entry_of, give_entry, publish, take_entry
+from netdev.port import Port
+from runtime.jit import compiled
+from stack.checksum import difference
+from stack.context import Stack
+
+LADDR_TRIES = 16
+
+
+@compiled
+def swap16(value):
+    """Byte-swap a 16-bit number."""
+    return ((value & 0xFF) << 8) | (value >> 8)
+
+
+@compiled
+def swap32(value):
+    """Byte-swap a 32-bit number."""
+    return (swap16(value & 0xFFFF) << 16) | swap16(value >> 16)
+
+
+@compiled
+def _words(addresses):
+    return (addresses & 0xFFFFFFFF) + ((addresses >> 32) & 0xFFFFFFFF)
+
+
+@compiled
+def _halves(ports):
+    return (ports & 0xFFFF) + ((ports >> 16) & 0xFFFF)
+
+
+@compiled
+def set_deltas(entry):
+    """Checksum terms of both directions from the two tuples (L4 covers the addresses too)."""
+    e = Entry(entry)
+    a0 = _words(e.side[0].addresses)
+    a1 = _words(e.side[1].addresses)
+    p0 = _halves(e.side[0].ports)
+    p1 = _halves(e.side[1].ports)
+    e.forward[0].l3_delta = difference(a0, a1)
+    e.forward[1].l3_delta = difference(a1, a0)
+    e.forward[0].l4_delta = difference(a0 + p0, a1 + p1)
+    e.forward[1].l4_delta = difference(a1 + p1, a0 + p0)
+    return 0
+
+
+@compiled
+def _take_local(ipvs, service, entry, dest):
+    """FullNAT: pick a local address and port; fills side 1.  0 or a drop reason."""
+    w = Ipvs(ipvs)
+    s = Service(service)
+    e = Entry(entry)
+    d = Dest(dest)
+    count = s.laddr_count
+    if count == 0:
+        return NO_LADDR
+    ids = IdList(s.laddrs)
+    tries = count if count < LADDR_TRIES else LADDR_TRIES
+    for _ in range(tries):
+        at = s.laddr_position + 1
+        if at >= count:
+            at = 0
+        s.laddr_position = at
+        number = ids.id[at]
+        a = Laddr(w.laddrs + number * LADDR_SIZE)
+        if a.present == 0:
+            continue
+        stats = w.laddr_stats + number * LADDR_STATS_SIZE
+        replica = replica_of(a.ptr, d.address, d.port)
+        queue = Port(Stack(w.stack).ports[a.port]).rx_queue
+        port = take_port(a.ptr, stats, w.rss, replica, d.address, d.port, queue)
+        if port != 0:
+            e.laddr = number + 1
+            e.replica = replica
+            e.side[1].addresses = swap32(d.address) | (swap32(a.address) << 32)
+            e.side[1].ports = swap16(d.port) | (swap16(port) << 16) | (s.proto << 32)
+            return 0
+    return NO_PORT
+
+
+@compiled
+def _fill_sides(ipvs, service, entry, packet, dest):
+    """Both tuples of a new connection, by forwarding mode.  0 or a drop reason."""
+    e = Entry(entry)
+    k = Packet(packet)
+    d = Dest(dest)
+    e.side[0].addresses = k.addresses
+    e.side[0].ports = k.ports
+    e.laddr = 0
+    e.replica = 0
+    if d.mode == MODE_FULLNAT:
+        return _take_local(ipvs, service, entry, dest)
+    if d.mode == MODE_DR:
+        # Nothing is rewritten: the way out equals the way in.
+        e.side[1].addresses = swap_halves(k.addresses)
+        e.side[1].ports = swap_ports(k.ports)
+        return 0
+    client = k.addresses & 0xFFFFFFFF
+    e.side[1].addresses = swap32(d.address) | (client << 32)
+    proto = k.ports & ~0xFFFFFFFF
+    e.side[1].ports = swap16(d.port) | ((k.ports & 0xFFFF) << 16) | proto
+    return 0
+
+
+@compiled
+def _side1_taken(ipvs, entry):
+    """1 when another connection already receives what this one would on side 1."""
+    w = Ipvs(ipvs)
+    e = Entry(entry)
+    hashed = tuple_hash(w.index + SEED_AT, e.side[1].addresses, e.side[1].ports)
+    bucket = home(w.index, hashed)
+    found = find(w.index, bucket, tag_of(hashed), e.side[1].addresses, e.side[1].ports)
+    return 1 if found != 0 else 0
+
+
+@compiled
+def create(ipvs, service, packet):
+    """New connection of ``service`` for the packet.
+
+    Returns its reference (side 0), or minus a drop reason.  Nothing is left behind on failure.
+    """
+    w = Ipvs(ipvs)
+    s = Service(service)
+    number = schedule(service, w.dests, w.dest_stats)
+    if number < 0:
+        return -NO_DEST
+    dest = w.dests + number * DEST_SIZE
+    if Dest(dest).overload:
+        return -DEST_OVERLOAD
+    slot = take_entry(w.table)
+    if slot == 0:
+        return -CONN_FULL
+    entry = entry_of(w.table, slot)
+    e = Entry(entry)
+    mode = Dest(dest).mode
+    reason = _fill_sides(ipvs, service, entry, packet, dest)
+    if reason == 0 and mode != MODE_DR and mode != MODE_FULLNAT and _side1_taken(ipvs, entry):
+        reason = CONN_CLASH
+    if reason != 0:
+        give_entry(w.table, slot)
+        return -reason
+    stack = Stack(w.stack)
+    e.mode = mode
+    e.dest = number
+    e.service = number_of(w.services, service)
+    e.flags = ONE_SIDED if mode == MODE_DR else HASHED1
+    e.state = 0
+    e.last = stack.now
+    e.created = stack.now
+    e.timeout = w.init_timeout
+    e.fixed_timeout = s.conn_timeout
+    # A generation that cannot be current makes the first packet resolve its next hop.
+    e.forward[0].generation = (stack.generation - 1) & 0xFFFF
+    e.forward[1].generation = (stack.generation - 1) & 0xFFFF
+    set_deltas(entry)
+    arm(w.table, slot, stack.now, w.init_timeout)
+    connection_begins(w.dests, w.dest_stats, number)
+    publish(w.table, slot, 1 if mode == MODE_DR else 2)
+    return slot * 2

@@ -1,0 +1,98 @@
+"""Real servers: what scheduling needs, and their counters in shared memory."""
+
+from __future__ import annotations
+
+import ctypes
+
+from runtime.jit import compiled
+from runtime.pointers import view
+
+MAX_DESTS = 16384
+DEST_SIZE = 32
+STATS_SIZE = 64
+
+
+class DestStruct(ctypes.Structure):
+    """One real server, 32 bytes."""
+
+    _fields_ = [
+        ("address", ctypes.c_uint32),  # host order
+        ("port", ctypes.c_uint16),
+        ("mode", ctypes.c_uint8),
+        ("present", ctypes.c_uint8),  # 0: removed, only old connections refer to it
+        ("weight", ctypes.c_int32),
+        ("upper", ctypes.c_uint32),  # this worker's share of the upper threshold, 0 = none
+        ("overload", ctypes.c_uint32),
+        ("inhibited", ctypes.c_uint32),
+        ("spare", ctypes.c_uint32 * 2),
+    ]
+
+
+class DestStatsStruct(ctypes.Structure):
+    """Counters of one real server in one worker: one cache line, written by that worker only."""
+
+    _fields_ = [
+        ("packets", ctypes.c_int64 * 2),  # by side: from clients, from the server
+        ("bytes", ctypes.c_int64 * 2),  # of IP packets
+        ("conns", ctypes.c_int64),
+        ("active", ctypes.c_int64),
+        ("inactive", ctypes.c_int64),
+        ("overload", ctypes.c_int64),
+    ]
+
+
+Dest = view(DestStruct)
+DestStats = view(DestStatsStruct)
+
+if ctypes.sizeof(DestStruct) != DEST_SIZE or ctypes.sizeof(DestStatsStruct) != STATS_SIZE:
+    raise AssertionError("real server records have the wrong size")
+
+
+@compiled
+def usable(dests, number):
+    """1 when a real server may be given a new connection."""
+    d = Dest(dests + number * DEST_SIZE)
+    if d.present and d.weight > 0 and d.overload == 0 and d.inhibited == 0:
+        return 1
+    return 0
+
+
+@compiled
+def connection_begins(dests, stats, number):
+    """Count a new (inactive) connection; marks the server overloaded at its threshold."""
+    d = Dest(dests + number * DEST_SIZE)
+    s = DestStats(stats + number * STATS_SIZE)
+    s.conns += 1
+    s.inactive += 1
+    if d.upper != 0 and s.active + s.inactive >= d.upper:
+        d.overload = 1
+        s.overload = 1
+    return 0
+
+
+@compiled
+def connection_ends(dests, stats, number, active):
+    """Uncount a connection; a server below its threshold is schedulable again."""
+    d = Dest(dests + number * DEST_SIZE)
+    s = DestStats(stats + number * STATS_SIZE)
+    if active:
+        s.active -= 1
+    else:
+        s.inactive -= 1
+    if d.overload and s.active + s.inactive < d.upper:
+        d.overload = 0
+        s.overload = 0
+    return 0
+
+
+@compiled
+def connection_activity(stats, number, active):
+    """Move one connection between the inactive and active counts."""
+    s = DestStats(stats + number * STATS_SIZE)
+    if active:
+        s.active += 1
+        s.inactive -= 1
+    else:
+        s.active -= 1
+        s.inactive += 1
+    return 0

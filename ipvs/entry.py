@@ -1,0 +1,106 @@
+"""The connection entry: 128 bytes, everything an IPv4 packet needs in the first cache line.
+
+A connection has two sides.  Side 0 is the client's: packets arrive as (caddr, vaddr, cport,
+vport).  Side 1 is the real server's: packets arrive as (daddr, laddr, dport, lport).  A packet
+that matches one side leaves with the other side's tuple turned around, so FullNAT, NAT and DR are
+one and the same rewrite with different numbers in it, in both directions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from runtime.intrinsics import load64, mum, wrap
+from runtime.jit import compiled
+from runtime.pointers import view
+
+
+class SideStruct(ctypes.Structure):
+    """How packets arrive on one side, as raw bytes: addresses, then ports and protocol.
+
+    ``addresses``: source then destination as on the wire.  ``ports``: source, destination, then
+    the protocol number in bits 32..39.
+    """
+
+    _fields_ = [("addresses", ctypes.c_int64), ("ports", ctypes.c_int64)]
+
+
+class ForwardStruct(ctypes.Structure):
+    """How packets that arrived on one side leave."""
+
+    _fields_ = [
+        ("neighbour", ctypes.c_uint16),  # entry number in the neighbour table
+        ("generation", ctypes.c_uint16),  # of the routes when it was resolved
+        ("l3_delta", ctypes.c_uint16),  # checksum terms, stack/checksum.py:difference
+        ("l4_delta", ctypes.c_uint16),
+    ]
+
+
+class EntryStruct(ctypes.Structure):
+    """One connection.  ``live`` is written last on creation and first on removal."""
+
+    _fields_ = [
+        ("side", SideStruct * 2),
+        ("forward", ForwardStruct * 2),
+        ("last", ctypes.c_uint32),  # ms of the last packet
+        ("timeout", ctypes.c_uint32),  # seconds
+        ("dest", ctypes.c_uint16),  # real server id
+        ("state", ctypes.c_uint8),
+        ("flags", ctypes.c_uint8),
+        ("live", ctypes.c_uint32),
+        # second cache line: creation, expiry, listing
+        ("service", ctypes.c_uint16),
+        ("laddr", ctypes.c_uint16),  # local address id + 1, 0 = none taken
+        ("replica", ctypes.c_uint16),  # of the local address's port pool
+        ("mode", ctypes.c_uint8),
+        ("spare0", ctypes.c_uint8),
+        ("created", ctypes.c_uint32),
+        ("fixed_timeout", ctypes.c_uint32),  # the service's conn_timeout, 0 = protocol's
+        ("armed", ctypes.c_uint32),  # ms the wheel will bring this entry up
+        ("spare", ctypes.c_uint8 * 44),
+    ]
+
+
+Entry = view(EntryStruct)
+Side = view(SideStruct)
+Forward = view(ForwardStruct)
+ENTRY_SIZE = 128
+FORWARD_AT = EntryStruct.forward.offset
+LIVE_AT = EntryStruct.live.offset
+LIVE = 0x4C495645  # "LIVE"
+
+if ctypes.sizeof(EntryStruct) != ENTRY_SIZE or EntryStruct.service.offset != 64:
+    raise AssertionError("connection entry does not fill two cache lines")
+
+# flags
+ACTIVE = 1  # counted in the real server's active connections
+ONE_SIDED = 2  # replies do not come back through us (DR)
+HASHED1 = 4  # side 1 is in the index
+
+MODE_FULLNAT, MODE_NAT, MODE_DR, MODE_TUNNEL, MODE_SNAT = range(5)
+MODES = {
+    "fullnat": MODE_FULLNAT,
+    "nat": MODE_NAT,
+    "dr": MODE_DR,
+    "tunnel": MODE_TUNNEL,
+    "snat": MODE_SNAT,
+}
+
+
+@compiled
+def swap_halves(addresses):
+    """(source, destination) -> (destination, source) of a raw 8-byte address pair."""
+    return wrap((addresses & 0xFFFFFFFF) << 32) | ((addresses >> 32) & 0xFFFFFFFF)
+
+
+@compiled
+def swap_ports(ports):
+    """The same for the low 4 bytes of a ``ports`` word; the protocol stays."""
+    turned = ((ports & 0xFFFF) << 16) | ((ports >> 16) & 0xFFFF)
+    return turned | (ports & ~0xFFFFFFFF)
+
+
+@compiled
+def tuple_hash(seed, addresses, ports):
+    """Keyed 64-bit hash of one side; ``seed`` is the address of two random 64-bit words."""
+    return mum(addresses ^ load64(seed), ports ^ load64(seed + 8))

@@ -1,0 +1,101 @@
+"""A TCP or UDP packet without connection: a new one, another worker's, or a drop."""
+
+from __future__ import annotations
+
+from ipvs.context import Ipvs, Packet
+from ipvs.create import create, swap16
+from ipvs.drops import HANDOVER_LOST, NO_SERVICE, NOT_SYN
+from ipvs.handover import client_owner, hand_over, local_owner
+from ipvs.index import find
+from ipvs.known import forward_known
+from ipvs.service import Service
+from ipvs.service import find as find_service
+from runtime.intrinsics import load8
+from runtime.jit import compiled
+from stack.context import Stack
+from stack.drops import L4_PORT_ZERO, TCP_FLAGS
+from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4
+from stack.ipv4 import check_addresses, receive_ipv4
+from stack.route import LOCAL, Route, lookup
+
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+
+@compiled
+def check_opening(l4, proto):
+    """0 when a packet may open a connection: any UDP, a TCP SYN alone; else a drop reason."""
+    if proto != PROTO_TCP:
+        return 0
+    flags = load8(l4 + 13)
+    if flags & SYN and flags & (FIN | RST):
+        return TCP_FLAGS
+    if flags & (SYN | ACK | RST | FIN) != SYN:
+        return NOT_SYN
+    return 0
+
+
+@compiled
+def open_connection(ipvs, service, packet, handed, l4, proto):
+    """First packet to a virtual service; 0 or a drop reason."""
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    reason = check_opening(l4, proto)
+    nat_elsewhere = w.workers > 1 and handed == 0 and Service(service).nat != 0
+    if nat_elsewhere and (reason == 0 or reason == NOT_SYN):
+        client = Ipv4(k.data + ETHER_LEN).src
+        owner = client_owner(client, swap16(k.ports & 0xFFFF), w.workers)
+        if owner != w.worker:
+            return hand_over(ipvs, k.mbuf, owner)
+    if reason != 0:
+        return reason
+    reference = create(ipvs, service, packet)
+    if reference < 0:
+        return -reference
+    return forward_known(ipvs, packet, reference, l4)
+
+
+@compiled
+def no_service(ipvs, packet, handed, sport, dport):
+    """TCP or UDP that no service wants: a reply for another worker, to forward, or to drop."""
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    s = Stack(w.stack)
+    ip = Ipv4(k.data + ETHER_LEN)
+    route = lookup(s.routes, ip.dst)
+    local = route != 0 and Route(route).kind == LOCAL
+    if w.workers > 1 and handed == 0:
+        owner = w.worker
+        if local:
+            owner = local_owner(ipvs, route, ip.src, sport, dport)
+        elif w.nat_services != 0:
+            owner = client_owner(ip.dst, dport, w.workers)
+        if owner != w.worker:
+            return hand_over(ipvs, k.mbuf, owner)
+    if local:
+        return HANDOVER_LOST if handed else NO_SERVICE
+    return receive_ipv4(w.stack, k.mbuf, k.data)
+
+
+@compiled
+def miss(ipvs, packet, handed, l4):
+    """A packet whose tuple was not found when its burst was looked up; 0 or a drop reason.
+
+    Looks again first: an earlier packet of the same burst may have opened the connection.
+    """
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    reference = find(w.index, k.bucket, k.tag, k.addresses, k.ports)
+    if reference != 0:
+        return forward_known(ipvs, packet, reference, l4)
+    ip = Ipv4(k.data + ETHER_LEN)
+    reason = check_addresses(ip.src, ip.dst)
+    if reason != 0:
+        return reason
+    sport = swap16(k.ports & 0xFFFF)
+    dport = swap16((k.ports >> 16) & 0xFFFF)
+    if sport == 0 or dport == 0:
+        return L4_PORT_ZERO
+    service = find_service(w.services, ip.dst, dport, ip.proto)
+    if service != 0:
+        return open_connection(ipvs, service, packet, handed, l4, ip.proto)
+    return no_service(ipvs, packet, handed, sport, dport)

@@ -1,0 +1,85 @@
+"""A worker that starts on the table of a dead one: everything but the entries is made anew."""
+
+from __future__ import annotations
+
+import ctypes
+
+from ipvs.context import Ipvs
+from ipvs.dest import MAX_DESTS, STATS_SIZE, DestStats
+from ipvs.entry import ACTIVE, ENTRY_SIZE, HASHED1, LIVE, MODE_FULLNAT, Entry
+from ipvs.expire import remaining_ms
+from ipvs.index import BUCKET_SIZE
+from ipvs.laddr import RING
+from ipvs.table import MAGIC, WHEEL_AT, Table, arm, entry_of, give_entry, publish
+from runtime import wheel
+from runtime.intrinsics import store8
+from runtime.jit import compiled
+
+
+def is_table(address: int, length: int) -> bool:
+    """True when a table was laid out at ``address`` before (``length`` bytes are there)."""
+    table = Table(address)
+    return bool(table.magic == MAGIC and 0 < table.capacity * ENTRY_SIZE < length)
+
+
+@compiled
+def plausible(ipvs, entry):
+    """1 when an entry that says it is live can be believed (its worker may have died writing)."""
+    e = Entry(entry)
+    if e.live != LIVE or e.dest >= MAX_DESTS or e.state > 15 or e.mode > MODE_FULLNAT + 4:
+        return 0
+    return 1 if e.side[0].addresses != 0 and e.side[0].ports != 0 else 0
+
+
+@compiled
+def reinsert(ipvs, now):
+    """Walk all entries ever used: live ones into index and wheel, the rest to the free chain."""
+    w = Ipvs(ipvs)
+    t = Table(w.table)
+    kept = 0
+    t.free = 0
+    t.count = t.high
+    for number in range(1, t.high + 1):
+        entry = entry_of(w.table, number)
+        e = Entry(entry)
+        if plausible(ipvs, entry) == 0:
+            e.live = 0
+            give_entry(w.table, number)
+            continue
+        # Route generations of the dead worker mean nothing here.
+        e.forward[0].generation = 0xFFFF
+        e.forward[1].generation = 0xFFFF
+        publish(w.table, number, 2 if e.flags & HASHED1 else 1)
+        arm(w.table, number, now, (remaining_ms(entry, now) + 999) // 1000)
+        stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
+        if e.flags & ACTIVE:
+            stats.active += 1
+        else:
+            stats.inactive += 1
+        kept += 1
+    return kept
+
+
+@compiled
+def mark_ports(table, laddr, marks):
+    """Set marks[replica][port] for every port of a local address that connections hold."""
+    t = Table(table)
+    for number in range(1, t.high + 1):
+        e = Entry(entry_of(table, number))
+        if e.live == LIVE and e.laddr == laddr + 1:
+            raw = (e.side[1].ports >> 16) & 0xFFFF
+            store8(marks + e.replica * RING + (((raw & 0xFF) << 8) | (raw >> 8)), 1)
+
+
+def recover(ipvs: int, now: int) -> int:
+    """Bring the table found at ``ipvs``'s table address back into service; returns connections."""
+    w = Ipvs(ipvs)
+    table = Table(w.table)
+    ctypes.memset(table.index.buckets, 0, table.index.count * BUCKET_SIZE)
+    ctypes.memset(table.links, 0, (table.capacity + 1) * 8)
+    wheel.initialise(w.table + WHEEL_AT, table.links, now)
+    for number in range(MAX_DESTS):
+        stats = DestStats(w.dest_stats + number * STATS_SIZE)
+        if stats.active or stats.inactive:
+            stats.active = stats.inactive = 0
+    return int(reinsert(ipvs, now))

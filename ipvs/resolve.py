@@ -1,0 +1,48 @@
+"""Next hop of a connection's direction: route and neighbour, cached under the route generation."""
+
+from __future__ import annotations
+
+from ipvs.context import Ipvs
+from ipvs.create import swap32
+from ipvs.dest import DEST_SIZE, Dest
+from ipvs.drops import DEST_ROUTE
+from ipvs.entry import MODE_DR, Entry
+from netdev.port import Port
+from runtime.jit import compiled
+from stack.context import Stack
+from stack.drops import IP_LOOP, NEIGH_FULL, PORT_DOWN
+from stack.neigh import find_or_add, number_of
+from stack.route import GATEWAY, LOCAL, Route, lookup
+
+
+@compiled
+def target_of(ipvs, entry, side):
+    """Host-order address that packets arriving on ``side`` are sent to."""
+    e = Entry(entry)
+    if side == 0 and e.mode == MODE_DR:
+        return Dest(Ipvs(ipvs).dests + e.dest * DEST_SIZE).address
+    return swap32(e.side[side ^ 1].addresses & 0xFFFFFFFF)
+
+
+@compiled
+def resolve(ipvs, entry, side):
+    """Find the next hop of one direction and remember it in the entry; 0 or a drop reason."""
+    w = Ipvs(ipvs)
+    s = Stack(w.stack)
+    target = target_of(ipvs, entry, side)
+    route = lookup(s.routes, target)
+    if route == 0:
+        return DEST_ROUTE
+    r = Route(route)
+    if r.kind == LOCAL:
+        return IP_LOOP
+    if Port(s.ports[r.port]).tx_queue < 0:
+        return PORT_DOWN
+    hop = r.gateway if r.kind == GATEWAY else target
+    found = find_or_add(w.stack, r.port, hop)
+    if found == 0:
+        return NEIGH_FULL
+    forward = Entry(entry).forward[side]
+    forward.neighbour = number_of(s.neighbours, found)
+    forward.generation = s.generation
+    return 0

@@ -1,0 +1,132 @@
+"""Virtual services of one worker: exact (address, port, protocol) lookup."""
+
+from __future__ import annotations
+
+import ctypes
+
+from runtime.intrinsics import GOLDEN, shr, wrap
+from runtime.jit import compiled
+from runtime.pointers import view
+
+MAX_SERVICES = 4096
+BUCKETS = 8192
+
+SCHED_RR, SCHED_WRR, SCHED_WLC = range(3)
+SCHEDULERS = {"rr": SCHED_RR, "wrr": SCHED_WRR, "wlc": SCHED_WLC}
+
+
+class ServiceStruct(ctypes.Structure):
+    """One virtual service, 128 bytes.  Lists are addresses of uint32 arrays of ids."""
+
+    _fields_ = [
+        ("address", ctypes.c_uint32),
+        ("port", ctypes.c_uint16),
+        ("proto", ctypes.c_uint8),
+        ("present", ctypes.c_uint8),
+        ("next", ctypes.c_uint32),  # hash chain, service id + 1
+        ("scheduler", ctypes.c_uint32),
+        ("dests", ctypes.c_int64),
+        ("dest_count", ctypes.c_int64),
+        ("laddrs", ctypes.c_int64),
+        ("laddr_count", ctypes.c_int64),
+        ("position", ctypes.c_int64),  # rr, wrr: element last chosen, -1 before the first
+        ("current_weight", ctypes.c_int64),  # wrr
+        ("max_weight", ctypes.c_int64),
+        ("gcd_weight", ctypes.c_int64),
+        ("laddr_position", ctypes.c_int64),
+        ("conn_timeout", ctypes.c_uint32),  # seconds, 0 = protocol's
+        ("expire_quiescent", ctypes.c_uint32),
+        ("nat", ctypes.c_uint32),  # some real server is in NAT mode
+        ("spare", ctypes.c_uint32 * 7),
+    ]
+
+
+class ServiceTableStruct(ctypes.Structure):
+    """All services of a worker, hashed."""
+
+    _fields_ = [
+        ("count", ctypes.c_int64),
+        ("pad", ctypes.c_int64 * 7),
+        ("heads", ctypes.c_uint32 * BUCKETS),
+        ("service", ServiceStruct * MAX_SERVICES),
+    ]
+
+
+class IdListStruct(ctypes.Structure):
+    """Open-ended array of ids."""
+
+    _fields_ = [("id", ctypes.c_uint32 * 0)]
+
+
+Service = view(ServiceStruct)
+ServiceTable = view(ServiceTableStruct)
+IdList = view(IdListStruct)
+SERVICES_AT = ServiceTableStruct.service.offset
+SERVICE_SIZE = ctypes.sizeof(ServiceStruct)
+if SERVICE_SIZE != 128:
+    raise AssertionError(f"service record is {SERVICE_SIZE} bytes")
+
+
+@compiled
+def service_at(table, number):
+    """Address of service ``number``."""
+    return table + SERVICES_AT + number * SERVICE_SIZE
+
+
+@compiled
+def number_of(table, service):
+    """Id of the service at an address."""
+    return (service - table - SERVICES_AT) >> 7
+
+
+@compiled
+def _bucket(address, port, proto):
+    return shr(wrap((address | (port << 32) | (proto << 48)) * GOLDEN), 48) & (BUCKETS - 1)
+
+
+@compiled
+def find(table, address, port, proto):
+    """Address of the service (host-order key), or 0."""
+    t = ServiceTable(table)
+    number = t.heads[_bucket(address, port, proto)]
+    while number != 0:
+        s = Service(service_at(table, number - 1))
+        if s.address == address and s.port == port and s.proto == proto:
+            return s.ptr
+        number = s.next
+    return 0
+
+
+@compiled
+def link(table, number):
+    """Put a filled-in service record into the hash."""
+    t = ServiceTable(table)
+    s = Service(service_at(table, number))
+    bucket = _bucket(s.address, s.port, s.proto)
+    s.next = t.heads[bucket]
+    t.heads[bucket] = number + 1
+    s.present = 1
+    t.count += 1
+    return 0
+
+
+@compiled
+def unlink(table, number):
+    """Take a service out of the hash; nothing happens when it is not in."""
+    t = ServiceTable(table)
+    s = Service(service_at(table, number))
+    if s.present == 0:
+        return 0
+    bucket = _bucket(s.address, s.port, s.proto)
+    before = 0
+    at = t.heads[bucket]
+    while at != 0 and at != number + 1:
+        before = service_at(table, at - 1)
+        at = Service(before).next
+    if before == 0:
+        t.heads[bucket] = s.next
+    else:
+        Service(before).next = s.next
+    s.present = 0
+    t.count -= 1
+    return 1

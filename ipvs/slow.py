@@ -1,0 +1,96 @@
+"""The thorough input path: ARP, ICMP, options, and a name for everything that is wrong."""
+
+from __future__ import annotations
+
+from ipvs.context import Ipvs, Packet
+from ipvs.entry import tuple_hash
+from ipvs.index import SEED_AT, home, tag_of
+from ipvs.miss import miss
+from netdev.abi import Mbuf
+from runtime.intrinsics import load32, load64
+from runtime.jit import compiled
+from stack.arp import receive_arp
+from stack.drops import (
+    ETH_SHORT,
+    ETH_TYPE,
+    IP_FRAGMENT,
+    L4_SHORT,
+    SEGMENTED,
+    TCP_OFFSET,
+    UDP_LENGTH,
+)
+from stack.headers import (
+    ETHER_ARP,
+    ETHER_IPV4,
+    ETHER_LEN,
+    IP_MF,
+    IP_OFFSET,
+    PROTO_TCP,
+    PROTO_UDP,
+    Ether,
+    Ipv4,
+    Tcp,
+    Udp,
+)
+from stack.ipv4 import check_header, frame_class, receive_ipv4
+
+
+@compiled
+def check_l4(l4, available, proto):
+    """0 when the TCP or UDP header fits ``available`` bytes and its lengths agree."""
+    if proto == PROTO_TCP:
+        if available < 20:
+            return L4_SHORT
+        offset = (Tcp(l4).offset >> 4) * 4
+        return 0 if (offset >= 20 and offset <= available) else TCP_OFFSET
+    if available < 8:
+        return L4_SHORT
+    length = Udp(l4).length
+    return 0 if (length >= 8 and length <= available) else UDP_LENGTH
+
+
+@compiled
+def receive_slow_ipv4(ipvs, packet, handed):
+    """One IPv4 frame through every check; 0 or a drop reason."""
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    m = Mbuf(k.mbuf)
+    l3 = k.data + ETHER_LEN
+    reason = frame_class(w.stack, k.data, m.port)
+    if reason != 0:
+        return reason
+    reason = check_header(k.mbuf, l3, m.pkt_len - ETHER_LEN)
+    if reason != 0:
+        return reason
+    ip = Ipv4(l3)
+    if ip.frag & (IP_MF | IP_OFFSET):
+        return IP_FRAGMENT
+    if ip.proto != PROTO_TCP and ip.proto != PROTO_UDP:
+        return receive_ipv4(w.stack, k.mbuf, k.data)
+    size = (ip.ver_ihl & 15) * 4
+    reason = check_l4(l3 + size, ip.total - size, ip.proto)
+    if reason != 0:
+        return reason
+    k.addresses = load64(l3 + 12)
+    k.ports = load32(l3 + size) | (ip.proto << 32)
+    hashed = tuple_hash(w.index + SEED_AT, k.addresses, k.ports)
+    k.tag = tag_of(hashed)
+    k.bucket = home(w.index, hashed)
+    return miss(ipvs, packet, handed, l3 + size)
+
+
+@compiled
+def receive_slow(ipvs, packet, handed):
+    """Any frame that is not of the common shape; 0 or a drop reason."""
+    k = Packet(packet)
+    m = Mbuf(k.mbuf)
+    if m.nb_segs != 1:
+        return SEGMENTED
+    if m.pkt_len < ETHER_LEN:
+        return ETH_SHORT
+    kind = Ether(k.data).type
+    if kind == ETHER_IPV4:
+        return receive_slow_ipv4(ipvs, packet, handed)
+    if kind == ETHER_ARP:
+        return receive_arp(Ipvs(ipvs).stack, k.mbuf, k.data, m.pkt_len, m.port)
+    return ETH_TYPE

@@ -1,0 +1,150 @@
+"""The connection table of one worker: one block of shared memory that outlives the worker.
+
+Layout: head, index buckets, entries, timer links.  Free entries are chained through their links.
+Everything but the entries can be rebuilt from the entries (ipvs/rebuild.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from ipvs.entry import ENTRY_SIZE, LIVE, LIVE_AT, Entry, Side, tuple_hash
+from ipvs.index import BUCKET_SIZE, SEED_AT, IndexStruct, buckets_for, insert, remove
+from runtime import wheel
+from runtime.intrinsics import load32, store32, store32_release
+from runtime.jit import compiled
+from runtime.pointers import view
+
+MAGIC = 0x4456505331  # "DVPS1"
+
+
+class TableStruct(ctypes.Structure):
+    """Head of the table."""
+
+    _fields_ = [
+        ("magic", ctypes.c_int64),
+        ("capacity", ctypes.c_int64),  # connections
+        ("count", ctypes.c_int64),
+        ("free", ctypes.c_int64),  # chain of returned entries, 0 = none
+        ("high", ctypes.c_int64),  # entries 1..high were used at some time
+        ("entries", ctypes.c_int64),
+        ("links", ctypes.c_int64),
+        ("expired", ctypes.c_int64),
+        ("index", IndexStruct),
+        ("wheel", wheel.WheelStruct),
+    ]
+
+
+Table = view(TableStruct)
+INDEX_AT = TableStruct.index.offset
+WHEEL_AT = TableStruct.wheel.offset
+HEAD_SIZE = (ctypes.sizeof(TableStruct) + 4095) & ~4095
+
+
+def table_bytes(capacity: int) -> int:
+    """Memory of a table for ``capacity`` connections (entry 0 is never used)."""
+    return HEAD_SIZE + buckets_for(capacity) * BUCKET_SIZE + (capacity + 1) * (ENTRY_SIZE + 8)
+
+
+def initialise(address: int, capacity: int, now: int) -> None:
+    """Lay out an empty table in zeroed memory of ``table_bytes(capacity)``; ``now`` in ms."""
+    table = Table(address)
+    table.capacity = capacity
+    index = table.index
+    index.buckets = address + HEAD_SIZE
+    index.count = buckets_for(capacity)
+    table.entries = index.buckets + index.count * BUCKET_SIZE
+    index.entries = table.entries
+    table.links = table.entries + (capacity + 1) * ENTRY_SIZE
+    for word in range(2):
+        index.seed[word] = int.from_bytes(os.urandom(8), "little", signed=True)
+    wheel.initialise(address + WHEEL_AT, table.links, now)
+    table.magic = MAGIC
+
+
+@compiled
+def entry_of(table, number):
+    """Address of entry ``number``."""
+    return Table(table).entries + number * ENTRY_SIZE
+
+
+@compiled
+def take_entry(table):
+    """Number of an unused entry, or 0 when the table is full."""
+    t = Table(table)
+    number = t.free
+    if number != 0:
+        t.free = load32(t.links + number * 8)
+        store32(t.links + number * 8, 0)
+    elif t.high < t.capacity:
+        t.high += 1
+        number = t.high
+    else:
+        return 0
+    t.count += 1
+    return number
+
+
+@compiled
+def give_entry(table, number):
+    """Return an entry that is in neither index nor wheel."""
+    t = Table(table)
+    store32(t.links + number * 8 + 4, 0)
+    store32(t.links + number * 8, t.free)
+    t.free = number
+    t.count -= 1
+    return 0
+
+
+@compiled
+def hash_side(table, number, side):
+    """Index hash of one side of an entry."""
+    at = Side(entry_of(table, number) + side * 16)
+    return tuple_hash(table + INDEX_AT + SEED_AT, at.addresses, at.ports)
+
+
+@compiled
+def publish(table, number, sides):
+    """Make a filled-in entry findable by ``sides`` (1: client's, 2: both) and live."""
+    index = table + INDEX_AT
+    insert(index, hash_side(table, number, 0), number * 2)
+    if sides == 2:
+        insert(index, hash_side(table, number, 1), number * 2 + 1)
+    entry = entry_of(table, number)
+    store32_release(entry + LIVE_AT, LIVE)
+    return 0
+
+
+@compiled
+def withdraw(table, number, sides):
+    """The reverse of publish."""
+    index = table + INDEX_AT
+    store32_release(entry_of(table, number) + LIVE_AT, 0)
+    remove(index, hash_side(table, number, 0), number * 2)
+    if sides == 2:
+        remove(index, hash_side(table, number, 1), number * 2 + 1)
+    return 0
+
+
+@compiled
+def arm(table, number, now, seconds):
+    """Hang an entry in the wheel ``seconds`` from ``now`` (it notes when it will come up)."""
+    entry = Entry(entry_of(table, number))
+    delay = seconds * 1000
+    if delay > wheel.HORIZON:
+        delay = wheel.HORIZON
+    entry.armed = (now + delay) & 0xFFFFFFFF
+    wheel.arm(table + WHEEL_AT, number, delay)
+    return 0
+
+
+@compiled
+def rearm_sooner(table, number, now, seconds):
+    """After a state change: move the entry forward if it would come up later than it is due."""
+    entry = Entry(entry_of(table, number))
+    later = (entry.armed - (now + seconds * 1000)) & 0xFFFFFFFF
+    if later != 0 and later < 0x80000000:
+        wheel.disarm(table + WHEEL_AT, number)
+        arm(table, number, now, seconds)
+    return 0

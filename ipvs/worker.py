@@ -1,0 +1,145 @@
+"""Build the context of one worker: allocate its private tables, attach the shared ones."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from dataclasses import dataclass, field
+
+from ipvs import rebuild, rss, table, tcp
+from ipvs.context import Ipvs, IpvsStruct
+from ipvs.dest import DEST_SIZE, MAX_DESTS, STATS_SIZE
+from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, MAX_LADDRS
+from ipvs.loop import Control, ControlStruct, milliseconds
+from ipvs.service import ServiceTableStruct
+from netdev.mbuf import PoolCalls, PoolCallsStruct
+from netdev.port import PortStruct
+from runtime.intrinsics import rdtsc
+from stack import neigh, route
+from stack.context import Stack, StackStruct
+from stack.drops import DROP_SLOTS
+from stack.events import EventQueueStruct
+
+DROPS_SIZE = DROP_SLOTS * 8
+ROUTES = 65536
+
+# What the master reads without asking: control and pulse, drops, real server and local address
+# counters, port counters.
+SHARED_LAYOUT = (
+    ("control", ctypes.sizeof(ControlStruct)),
+    ("drops", DROPS_SIZE),
+    ("context", ctypes.sizeof(IpvsStruct)),
+    ("ports", ctypes.sizeof(PortStruct) * 16),
+    ("dest_stats", MAX_DESTS * STATS_SIZE),
+    ("laddr_stats", MAX_LADDRS * LADDR_STATS_SIZE),
+)
+
+
+def shared_offsets() -> tuple[dict[str, int], int]:
+    """(name -> offset, total size) of a worker's shared block; parts start on cache lines."""
+    offsets, at = {}, 0
+    for name, size in SHARED_LAYOUT:
+        offsets[name] = at
+        at = (at + size + 63) & ~63
+    return offsets, at
+
+
+class Memory:
+    """Zeroed, page-aligned private memory that lives as long as this object."""
+
+    def __init__(self) -> None:
+        self._blocks: list[mmap.mmap] = []
+
+    def take(self, size: int) -> int:
+        """Address of ``size`` fresh zero bytes."""
+        block = mmap.mmap(-1, max(size, 4096))
+        if size >= 1 << 21 and hasattr(mmap, "MADV_HUGEPAGE"):
+            block.madvise(mmap.MADV_HUGEPAGE)
+        self._blocks.append(block)
+        return ctypes.addressof(ctypes.c_char.from_buffer(block))
+
+
+@dataclass
+class Worker:
+    """One worker's context and the memory behind it.
+
+    ``shared`` is the address of a zeroed or earlier block of ``shared_offsets()[1]`` bytes.
+    """
+
+    index: int
+    count: int
+    shared: int
+    tsc_hz: int
+    memory: Memory = field(default_factory=Memory)
+    address: int = 0
+    recovered: int = 0
+
+    def __post_init__(self) -> None:
+        offsets, _ = shared_offsets()
+        self.address = self.shared + offsets["context"]
+        ctypes.memset(self.address, 0, ctypes.sizeof(IpvsStruct))
+        w, take = Ipvs(self.address), self.memory.take
+        w.control = self.shared + offsets["control"]
+        w.dest_stats = self.shared + offsets["dest_stats"]
+        w.laddr_stats = self.shared + offsets["laddr_stats"]
+        self._start_control(w.control)
+        w.stack = self._stack(self.shared + offsets["drops"])
+        w.services = take(ctypes.sizeof(ServiceTableStruct))
+        w.dests = take(MAX_DESTS * DEST_SIZE)
+        w.laddrs = take(MAX_LADDRS * LADDR_SIZE)
+        w.states = take(ctypes.sizeof(tcp.StateTablesStruct))
+        tcp.fill_tables(w.states)
+        w.rss = take(ctypes.sizeof(rss.RssStruct))
+        w.init_timeout = 3
+        w.worker, w.workers = self.index, self.count
+
+    def _start_control(self, control: int) -> None:
+        c = Control(control)
+        c.stop = 0
+        c.empty = 0
+        c.tsc_scale = (1000 << 64) // self.tsc_hz
+        # Until a request ring is attached: two equal words.
+        c.ring_head = c.ring_tail = self.memory.take(64)
+
+    def _stack(self, drops: int) -> int:
+        take = self.memory.take
+        address = take(ctypes.sizeof(StackStruct))
+        s = Stack(address)
+        s.drops = drops
+        s.calls = take(ctypes.sizeof(PoolCallsStruct))
+        s.routes = take(route.size_bytes(ROUTES))
+        route.initialise(s.routes, ROUTES)
+        s.neighbours = take(ctypes.sizeof(neigh.NeighbourTableStruct))
+        table_ = neigh.NeighbourTable(s.neighbours)
+        table_.reachable_ms = 60000
+        table_.queue_limit = 128
+        s.events = take(ctypes.sizeof(EventQueueStruct))
+        s.worker, s.workers = self.index, self.count
+        s.generation = 1
+        s.icmp_tokens = 100
+        s.now = self.now()
+        return address
+
+    def now(self) -> int:
+        """The worker clock in milliseconds."""
+        return int(milliseconds((1000 << 64) // self.tsc_hz, rdtsc()))
+
+    def attach_table(self, address: int, length: int, capacity: int) -> None:
+        """Use the connection table at ``address``: recovered if there is one, else laid out.
+
+        Raises ValueError when ``length`` bytes do not hold ``capacity`` connections.
+        """
+        if length < table.table_bytes(capacity):
+            raise ValueError(f"{length} bytes are too few for {capacity} connections")
+        w = Ipvs(self.address)
+        w.table = address
+        w.index = address + table.INDEX_AT
+        if rebuild.is_table(address, length) and table.Table(address).capacity == capacity:
+            self.recovered = rebuild.recover(self.address, self.now())
+        else:
+            table.initialise(address, capacity, self.now())
+
+    def set_calls(self, pool: int, dequeue: int, free_bulk: int) -> None:
+        """Addresses of the mbuf pool and of DPDK's functions in this process."""
+        calls = PoolCalls(Stack(Ipvs(self.address).stack).calls)
+        calls.pool, calls.dequeue, calls.free_bulk = pool, dequeue, free_bulk

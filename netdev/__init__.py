@@ -1,0 +1,1 @@
+"""Ports and queues over DPDK: EAL, mempools, memzones, mbufs, bursts, RSS."""

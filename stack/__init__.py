@@ -1,0 +1,1 @@
+"""The light IP stack: Ethernet, ARP, IPv4, ICMP, routes and neighbours."""

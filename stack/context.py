@@ -1,0 +1,33 @@
+"""What the stack of one worker works with: addresses of its tables, settings, the clock."""
+
+from __future__ import annotations
+
+import ctypes
+
+from netdev.port import MAX_PORTS
+from runtime.pointers import view
+
+
+class StackStruct(ctypes.Structure):
+    """Per-worker state of the stack, in memory of the worker process."""
+
+    _fields_ = [
+        ("now", ctypes.c_int64),  # milliseconds, wraps at 2**32 (see netdev clock)
+        ("drops", ctypes.c_int64),  # int64[DROP_SLOTS], shared memory
+        ("calls", ctypes.c_int64),  # PoolCalls
+        ("routes", ctypes.c_int64),  # RouteTable
+        ("neighbours", ctypes.c_int64),  # NeighbourTable
+        ("events", ctypes.c_int64),  # EventQueue towards the interpreter
+        ("port_count", ctypes.c_int64),
+        ("worker", ctypes.c_int64),  # 0-based
+        ("workers", ctypes.c_int64),
+        ("generation", ctypes.c_int64),  # of routes; connections resolve anew when it moved
+        ("forwarding", ctypes.c_int64),
+        ("ip_id", ctypes.c_int64),
+        ("icmp_tokens", ctypes.c_int64),
+        ("icmp_refill", ctypes.c_int64),  # time of the last refill, ms
+        ("ports", ctypes.c_int64 * MAX_PORTS),  # PortStruct addresses
+    ]
+
+
+Stack = view(StackStruct)

@@ -1,0 +1,69 @@
+"""Small queue of facts a compiled function wants the interpreter of its own process to know.
+
+The poll loop returns to the interpreter when ``head`` moved; the interpreter turns the records
+into messages.  Same thread on both ends, so no atomics.  When it is full, events are counted as
+lost; every event describes state that can be read again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from runtime.jit import compiled
+from runtime.pointers import view
+
+EVENT_SLOTS = 256
+NEIGHBOUR_LEARNT = 1  # a: address, b: MAC (low 48 bits as on the wire), c: port index
+ADDRESS_CONFLICT = 2  # a: address, b: MAC of the other holder, c: port index
+
+
+class EventStruct(ctypes.Structure):
+    """One record."""
+
+    _fields_ = [
+        ("kind", ctypes.c_int64),
+        ("a", ctypes.c_int64),
+        ("b", ctypes.c_int64),
+        ("c", ctypes.c_int64),
+    ]
+
+
+class EventQueueStruct(ctypes.Structure):
+    """Ring of EVENT_SLOTS records; head and tail count records ever written and read."""
+
+    _fields_ = [
+        ("head", ctypes.c_int64),
+        ("tail", ctypes.c_int64),
+        ("lost", ctypes.c_int64),
+        ("slots", EventStruct * EVENT_SLOTS),
+    ]
+
+
+EventQueue = view(EventQueueStruct)
+
+
+@compiled
+def emit(queue, kind, a, b, c):
+    """Append one event; counts it as lost when the queue is full."""
+    q = EventQueue(queue)
+    if q.head - q.tail >= EVENT_SLOTS:
+        q.lost += 1
+        return 0
+    slot = q.slots[q.head & (EVENT_SLOTS - 1)]
+    slot.kind = kind
+    slot.a = a
+    slot.b = b
+    slot.c = c
+    q.head += 1
+    return 1
+
+
+def drain(queue: int) -> list[tuple[int, int, int, int]]:
+    """Take all events out (interpreter side): list of (kind, a, b, c)."""
+    q = EventQueue(queue)
+    result = []
+    while q.tail != q.head:
+        slot = q.slots[q.tail & (EVENT_SLOTS - 1)]
+        result.append((slot.kind, slot.a, slot.b, slot.c))
+        q.tail += 1
+    return result

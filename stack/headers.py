@@ -1,0 +1,115 @@
+"""Wire headers as typed pointers (big-endian fields are read and written in host order)."""
+
+from __future__ import annotations
+
+import ctypes
+
+from runtime.pointers import view
+
+ETHER_LEN = 14
+ETHER_IPV4 = 0x0800
+ETHER_ARP = 0x0806
+ETHER_IPV6 = 0x86DD
+
+PROTO_ICMP = 1
+PROTO_TCP = 6
+PROTO_UDP = 17
+
+IP_DF = 0x4000
+IP_MF = 0x2000
+IP_OFFSET = 0x1FFF
+
+
+class EtherStruct(ctypes.BigEndianStructure):
+    """IEEE 802.3 header, 14 bytes."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("dst", ctypes.c_uint8 * 6),
+        ("src", ctypes.c_uint8 * 6),
+        ("type", ctypes.c_uint16),
+    ]
+
+
+class ArpStruct(ctypes.BigEndianStructure):
+    """RFC 826 packet for Ethernet and IPv4, 28 bytes, behind the Ethernet header."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("hardware", ctypes.c_uint16),
+        ("protocol", ctypes.c_uint16),
+        ("hardware_len", ctypes.c_uint8),
+        ("protocol_len", ctypes.c_uint8),
+        ("op", ctypes.c_uint16),
+        ("sender_mac", ctypes.c_uint8 * 6),
+        ("sender_ip", ctypes.c_uint32),
+        ("target_mac", ctypes.c_uint8 * 6),
+        ("target_ip", ctypes.c_uint32),
+    ]
+
+
+class Ipv4Struct(ctypes.BigEndianStructure):
+    """RFC 791 header without options, 20 bytes."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("ver_ihl", ctypes.c_uint8),
+        ("tos", ctypes.c_uint8),
+        ("total", ctypes.c_uint16),
+        ("id", ctypes.c_uint16),
+        ("frag", ctypes.c_uint16),
+        ("ttl", ctypes.c_uint8),
+        ("proto", ctypes.c_uint8),
+        ("check", ctypes.c_uint16),
+        ("src", ctypes.c_uint32),
+        ("dst", ctypes.c_uint32),
+    ]
+
+
+class IcmpStruct(ctypes.BigEndianStructure):
+    """RFC 792 header, 8 bytes; ``rest`` is id and sequence, or the next-hop MTU (RFC 1191)."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("type", ctypes.c_uint8),
+        ("code", ctypes.c_uint8),
+        ("check", ctypes.c_uint16),
+        ("rest", ctypes.c_uint32),
+    ]
+
+
+class TcpStruct(ctypes.BigEndianStructure):
+    """RFC 9293 header without options, 20 bytes."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("sport", ctypes.c_uint16),
+        ("dport", ctypes.c_uint16),
+        ("seq", ctypes.c_uint32),
+        ("ack", ctypes.c_uint32),
+        ("offset", ctypes.c_uint8),
+        ("flags", ctypes.c_uint8),
+        ("window", ctypes.c_uint16),
+        ("check", ctypes.c_uint16),
+        ("urgent", ctypes.c_uint16),
+    ]
+
+
+class UdpStruct(ctypes.BigEndianStructure):
+    """RFC 768 header, 8 bytes."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("sport", ctypes.c_uint16),
+        ("dport", ctypes.c_uint16),
+        ("length", ctypes.c_uint16),
+        ("check", ctypes.c_uint16),
+    ]
+
+
+Ether = view(EtherStruct)
+Arp = view(ArpStruct)
+Ipv4 = view(Ipv4Struct)
+Icmp = view(IcmpStruct)
+Tcp = view(TcpStruct)
+Udp = view(UdpStruct)

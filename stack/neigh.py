@@ -1,0 +1,278 @@
+"""Neighbours of one worker: address on a port -> ready Ethernet header, with RFC 826 upkeep.
+
+States follow the reference (NONE, SEND, REACHABLE, PROBE, DELAY); connections refer to entries by
+number, so a changed MAC is used by the very next packet of every connection.  An entry that is
+used but hears nothing back is probed within seconds instead of being trusted for a minute.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from netdev.abi import Mbuf
+from netdev.mbuf import data_of, free_one
+from netdev.port import Port, transmit
+from runtime.intrinsics import GOLDEN, load64, shr, store16, store64, wrap
+from runtime.jit import compiled
+from runtime.pointers import view
+from stack.context import Stack
+from stack.drops import NEIGH_FAILED, NEIGH_QUEUE
+
+NEIGHBOURS = 4096
+BUCKETS = 2048
+
+NONE, SEND, REACHABLE, PROBE, DELAY = range(5)
+STATE_NAMES = ("NONE", "SEND", "REACHABLE", "PROBE", "DELAY")
+USABLE = 2  # states from here on have a MAC that packets are sent to
+
+SEND_RETRY_MS = 1000  # between requests while unresolved
+SEND_GIVE_UP_MS = 3000  # facts: SEND lasts 3 s, then waiting packets are dropped
+SILENCE_MS = 2000  # used this long without hearing from it: ask again
+DELAY_MS = 3000
+PROBE_MS = 30000
+
+
+class NeighbourStruct(ctypes.Structure):
+    """One neighbour, 64 bytes.  ``header``: destination MAC, source MAC, EtherType, as sent."""
+
+    _fields_ = [
+        ("header", ctypes.c_uint8 * 16),
+        ("address", ctypes.c_uint32),  # host order
+        ("port", ctypes.c_uint16),
+        ("state", ctypes.c_uint8),
+        ("permanent", ctypes.c_uint8),
+        ("mtu", ctypes.c_uint16),  # of the port, bytes of an IP packet
+        ("waiting", ctypes.c_uint16),  # packets in the queue
+        ("next", ctypes.c_uint16),  # hash chain, entry number + 1
+        ("used_entry", ctypes.c_uint16),  # 1 when the entry is in the table
+        ("since", ctypes.c_uint32),  # ms, when the state was entered
+        ("confirmed", ctypes.c_uint32),  # ms, last sign of life
+        ("used", ctypes.c_uint32),  # ms, last packet sent to it
+        ("asked", ctypes.c_uint32),  # ms, last request sent
+        ("told", ctypes.c_uint32),  # ms, last event to the master
+        ("queue", ctypes.c_int64),  # first waiting mbuf, chained through mbuf.tx_offload
+    ]
+
+
+class NeighbourTableStruct(ctypes.Structure):
+    """All neighbours of a worker."""
+
+    _fields_ = [
+        ("count", ctypes.c_int64),
+        ("cursor", ctypes.c_int64),  # of the ageing sweep
+        ("reachable_ms", ctypes.c_int64),
+        ("queue_limit", ctypes.c_int64),
+        ("heads", ctypes.c_uint16 * BUCKETS),
+        ("pad", ctypes.c_uint8 * 32),
+        ("entry", NeighbourStruct * NEIGHBOURS),
+    ]
+
+
+Neighbour = view(NeighbourStruct)
+NeighbourTable = view(NeighbourTableStruct)
+ENTRIES_AT = NeighbourTableStruct.entry.offset
+NEIGHBOUR_SIZE = ctypes.sizeof(NeighbourStruct)
+if NEIGHBOUR_SIZE != 64:
+    raise AssertionError(f"neighbour entry is {NEIGHBOUR_SIZE} bytes")
+
+
+@compiled
+def _bucket(port, address):
+    return shr(wrap((address | (port << 32)) * GOLDEN), 40) & (BUCKETS - 1)
+
+
+@compiled
+def entry_at(table, number):
+    """Address of neighbour entry ``number``."""
+    return table + ENTRIES_AT + number * NEIGHBOUR_SIZE
+
+
+@compiled
+def number_of(table, entry):
+    """Entry number of a neighbour address."""
+    return (entry - table - ENTRIES_AT) >> 6
+
+
+@compiled
+def find(table, port, address):
+    """Address of the neighbour entry for ``address`` on port index ``port``, or 0."""
+    t = NeighbourTable(table)
+    number = t.heads[_bucket(port, address)]
+    while number != 0:
+        n = Neighbour(entry_at(table, number - 1))
+        if n.address == address and n.port == port:
+            return n.ptr
+        number = n.next
+    return 0
+
+
+@compiled
+def _unlink(table, entry):
+    t = NeighbourTable(table)
+    n = Neighbour(entry)
+    wanted = number_of(table, entry) + 1
+    bucket = _bucket(n.port, n.address)
+    number = t.heads[bucket]
+    if number == wanted:
+        t.heads[bucket] = n.next
+        return 0
+    while number != 0:
+        before = Neighbour(entry_at(table, number - 1))
+        if before.next == wanted:
+            before.next = n.next
+            return 0
+        number = before.next
+    return 0
+
+
+@compiled
+def _free_slot(stack, table):
+    """Number of a slot to use, or -1; evicts an unresolved entry when the table is full."""
+    t = NeighbourTable(table)
+    if t.count < NEIGHBOURS:
+        number = t.count
+        t.count += 1
+        return number
+    for step in range(NEIGHBOURS):
+        number = (t.cursor + step) & (NEIGHBOURS - 1)
+        n = Neighbour(entry_at(table, number))
+        if n.state == NONE and n.waiting == 0 and n.permanent == 0:
+            _unlink(table, n.ptr)
+            # Connections may hold this number: the new generation makes them look again.
+            Stack(stack).generation = (Stack(stack).generation + 1) & 0xFFFF
+            return number
+    return -1
+
+
+@compiled
+def find_or_add(stack, port, address):
+    """Address of the entry for ``address`` on ``port``, made in state NONE if new; 0 when full."""
+    s = Stack(stack)
+    table = s.neighbours
+    found = find(table, port, address)
+    if found != 0:
+        return found
+    number = _free_slot(stack, table)
+    if number < 0:
+        return 0
+    t = NeighbourTable(table)
+    n = Neighbour(entry_at(table, number))
+    store64(n.ptr, 0)
+    store64(n.ptr + 6, Port(s.ports[port]).mac)
+    store16(n.ptr + 12, 0x0008)
+    n.address = address
+    n.port = port
+    n.state = NONE
+    n.permanent = 0
+    n.mtu = Port(s.ports[port]).mtu
+    n.waiting = 0
+    n.queue = 0
+    n.used_entry = 1
+    n.since = s.now
+    n.confirmed = s.now
+    n.used = s.now
+    n.asked = s.now - 2 * SEND_RETRY_MS
+    n.told = s.now - 10000
+    bucket = _bucket(port, address)
+    n.next = t.heads[bucket]
+    t.heads[bucket] = number + 1
+    return n.ptr
+
+
+@compiled
+def count_drop(stack, reason):
+    """Add one to a drop counter."""
+    at = Stack(stack).drops + reason * 8
+    store64(at, load64(at) + 1)
+    return 0
+
+
+@compiled
+def drop(stack, mbuf, reason):
+    """Count ``reason`` and free the packet."""
+    count_drop(stack, reason)
+    free_one(Stack(stack).calls, mbuf)
+    return 0
+
+
+@compiled
+def send_to(stack, entry, mbuf):
+    """Write the Ethernet header of a resolved neighbour and queue the frame for transmission.
+
+    The packet's data starts at the (old) Ethernet header.
+    """
+    n = Neighbour(entry)
+    data = data_of(mbuf)
+    store64(data, load64(entry))
+    store64(data + 6, load64(entry + 6))
+    n.used = Stack(stack).now
+    transmit(Stack(stack).ports[n.port], mbuf)
+    return 0
+
+
+@compiled
+def enqueue(stack, entry, mbuf):
+    """Let a packet wait for resolution; returns 0 or a drop reason."""
+    n = Neighbour(entry)
+    if n.waiting >= NeighbourTable(Stack(stack).neighbours).queue_limit:
+        return NEIGH_QUEUE
+    Mbuf(mbuf).tx_offload = 0
+    if n.queue == 0:
+        n.queue = mbuf
+    else:
+        last = n.queue
+        while Mbuf(last).tx_offload != 0:
+            last = Mbuf(last).tx_offload
+        Mbuf(last).tx_offload = mbuf
+    n.waiting += 1
+    return 0
+
+
+@compiled
+def release_queue(stack, entry, deliver):
+    """Send (``deliver`` 1) or drop the waiting packets of an entry, oldest first."""
+    n = Neighbour(entry)
+    mbuf = n.queue
+    n.queue = 0
+    n.waiting = 0
+    while mbuf != 0:
+        following = Mbuf(mbuf).tx_offload
+        Mbuf(mbuf).tx_offload = 0
+        if deliver:
+            send_to(stack, entry, mbuf)
+        else:
+            drop(stack, mbuf, NEIGH_FAILED)
+        mbuf = following
+    return 0
+
+
+@compiled
+def learn(stack, entry, mac):
+    """``mac`` (48 bits as on the wire) answers for this neighbour: REACHABLE, queue sent.
+
+    Returns 1 when something others should hear of changed (state or MAC).
+    """
+    s = Stack(stack)
+    n = Neighbour(entry)
+    if n.permanent != 0:
+        return 0
+    old = load64(entry) & 0xFFFFFFFFFFFF
+    changed = 1 if (old != mac or n.state < USABLE) else 0
+    store64(entry, mac | (load64(entry) & ~0xFFFFFFFFFFFF))
+    n.state = REACHABLE
+    n.since = s.now
+    n.confirmed = s.now
+    if n.queue != 0:
+        release_queue(stack, entry, 1)
+    return changed
+
+
+@compiled
+def remove(stack, entry):
+    """Forget the MAC of a neighbour (its number stays, so connections can resolve it again)."""
+    n = Neighbour(entry)
+    release_queue(stack, entry, 0)
+    n.state = NONE
+    n.permanent = 0
+    n.since = Stack(stack).now
+    return 0

@@ -1,0 +1,186 @@
+"""IPv4 routes of one worker: longest-prefix match over hashed prefixes.
+
+One hash table holds all (prefix, length) pairs; a 33-bit mask tells which lengths exist, and a
+lookup probes those from the longest down.  Lookups happen once per connection and route change
+(connections cache their next hop), so the structure favours cheap exact updates and any size:
+right with a million routes, two or three probes with ten.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+from runtime.intrinsics import GOLDEN, shr, wrap
+from runtime.jit import compiled
+from runtime.pointers import view
+
+LOCAL = 1  # one of our own addresses
+LINK = 2  # directly connected
+GATEWAY = 3
+
+# flags of LOCAL routes
+SAPOOL = 1  # a local address of FullNAT
+RSS_KNOWN = 2  # its ports are chosen by the RSS hash of the return packets
+
+
+class RouteStruct(ctypes.Structure):
+    """One route, 32 bytes; addresses are host-order numbers."""
+
+    _fields_ = [
+        ("prefix", ctypes.c_uint32),
+        ("gateway", ctypes.c_uint32),
+        ("source", ctypes.c_uint32),  # preferred source address, 0 = none
+        ("next", ctypes.c_uint32),  # chain, entry number + 1
+        ("length", ctypes.c_uint8),
+        ("kind", ctypes.c_uint8),
+        ("port", ctypes.c_uint16),
+        ("mtu", ctypes.c_uint16),  # 0 = the port's
+        ("flags", ctypes.c_uint16),
+        ("spare", ctypes.c_uint32 * 2),
+    ]
+
+
+class RouteTableStruct(ctypes.Structure):
+    """Head of the table; ``heads`` and ``routes`` are addresses of the arrays."""
+
+    _fields_ = [
+        ("lengths", ctypes.c_int64),  # bit n: some route has prefix length n
+        ("capacity", ctypes.c_int64),
+        ("buckets", ctypes.c_int64),  # power of two
+        ("count", ctypes.c_int64),
+        ("free", ctypes.c_int64),  # chain of unused entries, entry number + 1
+        ("heads", ctypes.c_int64),
+        ("routes", ctypes.c_int64),
+        ("per_length", ctypes.c_int64 * 33),
+    ]
+
+
+Route = view(RouteStruct)
+RouteTable = view(RouteTableStruct)
+ROUTE_SIZE = ctypes.sizeof(RouteStruct)
+HEAD_SIZE = ctypes.sizeof(RouteTableStruct)
+
+
+class HeadsStruct(ctypes.Structure):
+    """Open-ended array of bucket heads."""
+
+    _fields_ = [("head", ctypes.c_uint32 * 0)]
+
+
+Heads = view(HeadsStruct)
+
+
+def size_bytes(capacity: int) -> int:
+    """Memory for a table of ``capacity`` routes (a power of two)."""
+    return HEAD_SIZE + capacity * (4 + ROUTE_SIZE)
+
+
+def initialise(address: int, capacity: int) -> None:
+    """Lay out an empty table in zeroed memory at ``address``; ValueError unless a power of two."""
+    if capacity & (capacity - 1) or capacity <= 0:
+        raise ValueError("route table capacity must be a power of two")
+    table = RouteTable(address)
+    table.capacity = table.buckets = capacity
+    table.heads = address + HEAD_SIZE
+    table.routes = table.heads + 4 * capacity
+    for index in range(capacity):
+        Route(table.routes + index * ROUTE_SIZE).next = index + 2 if index + 1 < capacity else 0
+    table.free = 1
+
+
+@compiled
+def mask_of(length):
+    """Network mask of a prefix length 0..32 as a number."""
+    return (0xFFFFFFFF << (32 - length)) & 0xFFFFFFFF
+
+
+@compiled
+def _bucket(table, prefix, length):
+    t = RouteTable(table)
+    mixed = wrap((prefix | (length << 32)) * GOLDEN)
+    return shr(mixed, 32) & (t.buckets - 1)
+
+
+@compiled
+def find_exact(table, prefix, length):
+    """Address of the route with exactly this prefix, or 0."""
+    t = RouteTable(table)
+    entry = Heads(t.heads).head[_bucket(table, prefix, length)]
+    while entry != 0:
+        route = Route(t.routes + (entry - 1) * ROUTE_SIZE)
+        if route.prefix == prefix and route.length == length:
+            return route.ptr
+        entry = route.next
+    return 0
+
+
+@compiled
+def lookup(table, address):
+    """Address of the route with the longest prefix containing ``address``, or 0."""
+    t = RouteTable(table)
+    lengths = t.lengths
+    length = 32
+    while length >= 0:
+        if (lengths >> length) & 1:
+            found = find_exact(table, address & mask_of(length), length)
+            if found != 0:
+                return found
+        length -= 1
+    return 0
+
+
+@compiled
+def insert(table, prefix, length, kind, gateway, port, source, mtu):
+    """Add or replace the route of (prefix, length); 1, or 0 when the table is full."""
+    t = RouteTable(table)
+    found = find_exact(table, prefix, length)
+    if found == 0:
+        entry = t.free
+        if entry == 0:
+            return 0
+        found = t.routes + (entry - 1) * ROUTE_SIZE
+        t.free = Route(found).next
+        heads = Heads(t.heads)
+        bucket = _bucket(table, prefix, length)
+        Route(found).next = heads.head[bucket]
+        heads.head[bucket] = entry
+        t.count += 1
+        t.per_length[length] += 1
+        t.lengths = t.lengths | (1 << length)
+    route = Route(found)
+    route.prefix = prefix
+    route.length = length
+    route.kind = kind
+    route.gateway = gateway
+    route.port = port
+    route.source = source
+    route.mtu = mtu
+    return 1
+
+
+@compiled
+def remove(table, prefix, length):
+    """Remove the route of (prefix, length); 1, or 0 when there is none."""
+    t = RouteTable(table)
+    heads = Heads(t.heads)
+    bucket = _bucket(table, prefix, length)
+    entry = heads.head[bucket]
+    before = 0
+    while entry != 0:
+        route = Route(t.routes + (entry - 1) * ROUTE_SIZE)
+        following = route.next
+        if route.prefix == prefix and route.length == length:
+            if before == 0:
+                heads.head[bucket] = following
+            else:
+                Route(before).next = following
+            route.next = t.free
+            t.free = entry
+            t.count -= 1
+            t.per_length[length] -= 1
+            if t.per_length[length] == 0:
+                t.lengths = t.lengths & ~(1 << length)
+            return 1
+        before = route.ptr
+        entry = following
+    return 0
