@@ -191,7 +191,7 @@ def test_discard_goes_on_after_damage():
 
 
 PRODUCER = """
-import random, sys
+import os, random, sys
 from runtime import shm
 from runtime.ring import ByteRing
 instance, records = sys.argv[1], int(sys.argv[2])
@@ -201,6 +201,7 @@ with shm.Segment.attach(instance, "ring") as segment:
         data = k.to_bytes(8, "little") + bytes([k & 255]) * noise.randrange(120)
         while not ring.push(data):
             full += 1
+            os.sched_yield()
 print(full)
 """
 
@@ -219,6 +220,7 @@ def test_two_processes_every_byte():
             for k in range(records):
                 while (got := ring.pop()) is None:
                     assert child.poll() is None or ring.pending(), "the producer died"
+                    os.sched_yield()
                 length = noise.randrange(120)
                 assert got == k.to_bytes(8, "little") + bytes([k & 255]) * length
         finally:
