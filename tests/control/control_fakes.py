@@ -162,9 +162,9 @@ class Replica:
             if table == "param":
                 self.params.update(body)
             elif table == "route":
-                key = (body["dst"], body["dev"])
                 is_local = body["kind"] == "local"
-                self._change(self.local if is_local else self.networks[body["plen"]], verb, key, body)
+                part = self.local if is_local else self.networks[body["plen"]]
+                self._change(part, verb, (body["dst"], body["dev"]), body)
             else:
                 key = tuple(body[name] for name in self.KEYS[table])
                 self._change(self.tables[table], verb, key, body)

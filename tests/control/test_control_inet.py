@@ -243,6 +243,16 @@ def test_a_link_scope_address_is_no_source_beyond_a_gateway(master):
     assert sources["0.0.0.0"] is None and sources["10.0.0.0"] == "192.0.2.1"
 
 
+def test_a_changed_scope_changes_the_source(master):
+    add(master, "192.0.2.1/24")
+    master.ok("route.add", dst="default", via="192.0.2.254")
+    master.published.take()
+    master.ok("addr.set", addr="192.0.2.1", plen=24, dev="dpdk0", scope="host")
+    assert [body.get("src") for kind, body in master.published.take() if kind == "route.set"] == [
+        None
+    ]
+
+
 def test_a_lost_source_gives_way_to_a_chosen_one(master):
     add(master, "192.0.2.1/24")
     add(master, "203.0.113.1/32", dev="dpdk1")
