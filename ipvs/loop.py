@@ -8,6 +8,7 @@ from ipvs.context import Ipvs
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
 from netdev.port import flush
+from runtime.heartbeat import LifeBlock
 from runtime.intrinsics import call1, cpu_pause, load_acquire, mulhi, rdtsc
 from runtime.jit import compiled
 from runtime.pointers import view
@@ -31,10 +32,10 @@ class ControlStruct(ctypes.Structure):
     """What steers the loop, and its pulse (shared memory: the master reads it)."""
 
     _fields_ = [
-        ("stop", ctypes.c_int64),  # written by a signal handler or the master
+        ("life", ctypes.c_int64),  # address of the LifeBlock: heartbeat out, stop in
         ("ring_head", ctypes.c_int64),  # address of the request ring's producer count
         ("ring_tail", ctypes.c_int64),  # address of the request ring's consumer count
-        ("iterations", ctypes.c_int64),  # the heartbeat
+        ("iterations", ctypes.c_int64),
         ("idle_sleep_us", ctypes.c_int64),  # longest sleep when idle, 0 = always poll
         ("sleep", ctypes.c_int64),  # address of rte_delay_us_sleep
         ("tsc_scale", ctypes.c_int64),  # 2**64 * 1000 / Hz: TSC -> ms
@@ -49,6 +50,7 @@ class ControlStruct(ctypes.Structure):
 
 
 Control = view(ControlStruct)
+Life = view(LifeBlock)
 
 
 @compiled
@@ -107,11 +109,13 @@ def run(ipvs, limit):
     """Iterate until a message, an event, a stop, or ``limit`` iterations; returns LEFT_*."""
     w = Ipvs(ipvs)
     c = Control(w.control)
+    life = Life(c.life)
     queue = EventQueue(Stack(w.stack).events)
     began = rdtsc()
     for _ in range(limit):
         packets = iterate(ipvs)
         c.iterations += 1
+        life.heartbeat += 1
         ended = rdtsc()
         if packets > 0:
             c.packets += packets
@@ -120,7 +124,7 @@ def run(ipvs, limit):
         else:
             c.idle_tsc += ended - began
         began = ended
-        if c.stop != 0:
+        if life.stop != 0:
             return LEFT_STOP
         if load_acquire(c.ring_head) != load_acquire(c.ring_tail):
             return LEFT_MESSAGE

@@ -13,8 +13,10 @@ from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, MAX_LADDRS
 from ipvs.loop import Control, ControlStruct, milliseconds
 from ipvs.service import ServiceTableStruct
 from netdev.mbuf import PoolCalls, PoolCallsStruct
-from netdev.port import PortStruct
+from netdev.port import MAX_PORTS, Port, PortStruct
+from runtime.heartbeat import LifeBlock
 from runtime.intrinsics import rdtsc
+from runtime.ring_core import HEAD, TAIL
 from stack import neigh, route
 from stack.context import Stack, StackStruct
 from stack.drops import DROP_SLOTS
@@ -29,7 +31,7 @@ SHARED_LAYOUT = (
     ("control", ctypes.sizeof(ControlStruct)),
     ("drops", DROPS_SIZE),
     ("context", ctypes.sizeof(IpvsStruct)),
-    ("ports", ctypes.sizeof(PortStruct) * 16),
+    ("ports", ctypes.sizeof(PortStruct) * MAX_PORTS),
     ("dest_stats", MAX_DESTS * STATS_SIZE),
     ("laddr_stats", MAX_LADDRS * LADDR_STATS_SIZE),
 )
@@ -95,8 +97,8 @@ class Worker:
 
     def _start_control(self, control: int) -> None:
         c = Control(control)
-        c.stop = 0
         c.empty = 0
+        c.life = self.memory.take(ctypes.sizeof(LifeBlock))
         c.tsc_scale = (1000 << 64) // self.tsc_hz
         # Until a request ring is attached: two equal words.
         c.ring_head = c.ring_tail = self.memory.take(64)
@@ -138,6 +140,29 @@ class Worker:
             self.recovered = rebuild.recover(self.address, self.now())
         else:
             table.initialise(address, capacity, self.now())
+
+    def attach_ring(self, ring: int) -> None:
+        """Leave the loop for the interpreter whenever this request ring has a record."""
+        c = Control(Ipvs(self.address).control)
+        c.ring_head, c.ring_tail = ring + HEAD, ring + TAIL
+
+    def add_port(self, fast: int, mac: str, rx_queue: int, tx_queue: int, mtu: int) -> int:
+        """Poll one more port (``fast``: its rte_eth_fp_ops element); returns our index of it.
+
+        A queue of -1 means that this worker has none there.
+        """
+        s = Stack(Ipvs(self.address).stack)
+        index = int(s.port_count)
+        offsets, _ = shared_offsets()
+        at = self.shared + offsets["ports"] + index * ctypes.sizeof(PortStruct)
+        ctypes.memset(at, 0, PortStruct.rx_packets.offset)
+        p = Port(at)
+        p.fast, p.calls = fast, s.calls
+        p.mac = int.from_bytes(bytes.fromhex(mac.replace(":", "")), "little")
+        p.rx_queue, p.tx_queue, p.index, p.mtu, p.up = rx_queue, tx_queue, index, mtu, 1
+        s.ports[index] = at
+        s.port_count = index + 1
+        return index
 
     def set_calls(self, pool: int, dequeue: int, free_bulk: int) -> None:
         """Addresses of the mbuf pool and of DPDK's functions in this process."""

@@ -54,6 +54,10 @@ import numba  # noqa: E402  (the cache folder must be known before numba reads i
 numba.config.CACHE_DIR = str(CACHE_DIR)  # type: ignore[attr-defined]
 JIT = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
+# Written when everything was compiled: from then on a process loads only what it calls.
+COMPLETE = CACHE_DIR / "complete"
+LAZY = COMPLETE.exists()
+
 F = TypeVar("F", bound=Callable[..., Any])
 COMPILED: list[Callable[..., Any]] = []
 # Called with the name of each function as it becomes ready: the daemon shows it on a cold start.
@@ -71,7 +75,7 @@ def compiled(function: F) -> F:
         return function
     signature = (numba.int64,) * function.__code__.co_argcount
     jitted: F = numba.njit(
-        signature,
+        *(() if LAZY else (signature,)),
         cache=True,
         nogil=True,
         error_model="numpy",
@@ -81,6 +85,12 @@ def compiled(function: F) -> F:
     if PROGRESS is not None:
         PROGRESS(function.__name__)
     return jitted
+
+
+def mark_complete() -> None:
+    """Note that every function of the path is in the cache (after importing all of it)."""
+    if JIT:
+        COMPLETE.touch()
 
 
 def prune_cache(keep: int = 4) -> None:

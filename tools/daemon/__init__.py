@@ -1,0 +1,1 @@
+"""The daemon: master process, worker processes, and running the path over files."""

@@ -1,0 +1,47 @@
+"""What the master tells a worker process on its command line (JSON)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class PortJob:
+    """One port as one worker uses it; a queue of -1: none."""
+
+    dpdk_port: int
+    mac: str
+    mtu: int
+    rx_queue: int
+    tx_queue: int
+    reta: list[int] = field(default_factory=list)
+
+
+@dataclass
+class WorkerJob:
+    """Everything a worker needs to start."""
+
+    name: str
+    index: int
+    count: int
+    eal: list[str]
+    ports: list[PortJob]
+    capacity: int
+    replicas: int
+    idle_sleep_us: int
+    rss_key: str
+    log_level: str = "INFO"
+    log_file: str | None = None
+
+    def to_text(self) -> str:
+        """One line for the command line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> WorkerJob:
+        """Read what ``to_text`` wrote; raises ValueError or TypeError for anything else."""
+        data: dict[str, Any] = json.loads(text)
+        data["ports"] = [PortJob(**port) for port in data["ports"]]
+        return cls(**data)

@@ -1,0 +1,104 @@
+"""Read a worker's tables for the operator: connections and neighbours (between polls)."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from ipvs.context import Ipvs
+from ipvs.entry import LIVE, Entry
+from ipvs.expire import remaining_ms
+from ipvs.table import Table, entry_of
+from ipvs.tcp import TCP_STATES, UDP_STATES
+from stack import neigh
+from stack.context import Stack
+
+PROTOCOLS = {6: "tcp", 17: "udp"}
+SCAN_LIMIT = 20000  # entries looked at per request: tens of milliseconds at most
+
+
+def _address(raw: int) -> str:
+    return str(ipaddress.IPv4Address((raw & 0xFFFFFFFF).to_bytes(4, "little")))
+
+
+def _port(raw: int) -> int:
+    return int.from_bytes((raw & 0xFFFF).to_bytes(2, "little"), "big")
+
+
+def connection_row(entry: int, now: int, cid: int) -> dict[str, Any]:
+    """One connection as the control API shows it."""
+    e = Entry(entry)
+    client, server = e.side[0], e.side[1]
+    proto = (client.ports >> 32) & 0xFF
+    names = TCP_STATES if proto == 6 else UDP_STATES
+    return {
+        "cid": cid,
+        "proto": PROTOCOLS.get(proto, "--"),
+        "state": names[e.state] if e.state < len(names) else "UNKOWN",
+        "expire": (int(remaining_ms(entry, now)) + 999) // 1000,
+        "caddr": _address(client.addresses),
+        "cport": _port(client.ports),
+        "vaddr": _address(client.addresses >> 32),
+        "vport": _port(client.ports >> 16),
+        "laddr": _address(server.addresses >> 32),
+        "lport": _port(server.ports >> 16),
+        "daddr": _address(server.addresses),
+        "dport": _port(server.ports),
+        "dest": e.dest,
+        "mode": e.mode,
+    }
+
+
+def matches(row: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a row is the connection of ``ipvsadm --sockpair`` (client and virtual side)."""
+    pairs = {
+        "proto": "proto",
+        "saddr": "caddr",
+        "sport": "cport",
+        "daddr": "vaddr",
+        "dport": "vport",
+    }
+    return all(
+        wanted.get(field) is None or row[name] == wanted[field] for field, name in pairs.items()
+    )
+
+
+def connections(
+    ipvs: int, cursor: int, limit: int, wanted: dict[str, Any] | None
+) -> dict[str, Any]:
+    """Up to ``limit`` connections from entry ``cursor`` on; ``cursor`` 0 in the answer: no more."""
+    w = Ipvs(ipvs)
+    table, now, cid = Table(w.table), Stack(w.stack).now, w.worker + 1
+    rows: list[dict[str, Any]] = []
+    at = max(1, cursor)
+    scanned = 0
+    while at <= table.high and len(rows) < limit and scanned < SCAN_LIMIT:
+        entry = entry_of(w.table, at)
+        if Entry(entry).live == LIVE:
+            row = connection_row(entry, now, cid)
+            if wanted is None or matches(row, wanted):
+                rows.append(row)
+        at += 1
+        scanned += 1
+    return {"conns": rows, "cursor": at if at <= table.high else 0}
+
+
+def neighbours(ipvs: int) -> list[dict[str, Any]]:
+    """All neighbours of a worker."""
+    w = Ipvs(ipvs)
+    address = Stack(w.stack).neighbours
+    rows = []
+    for number in range(neigh.NeighbourTable(address).count):
+        n = neigh.Neighbour(neigh.entry_at(address, number))
+        usable = n.state >= neigh.USABLE
+        mac = ":".join(f"{n.header[i]:02x}" for i in range(6))
+        rows.append(
+            {
+                "addr": str(ipaddress.IPv4Address(n.address)),
+                "dev": n.port,
+                "mac": mac if usable else None,
+                "state": neigh.STATE_NAMES[n.state],
+                "static": bool(n.permanent),
+            }
+        )
+    return rows

@@ -1,0 +1,119 @@
+"""A worker process: DPDK secondary, one core, one endless compiled loop.
+
+Started by the master (``python -m tools.daemon.worker JOB``), never by hand.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from functools import partial
+from typing import Any
+
+from runtime.shm import Segment, SegmentError
+from runtime.supervise_child import WorkerProcess, WorkerSetupError, enter_worker
+from tools.daemon import plan
+from tools.daemon.job import WorkerJob
+
+_log = logging.getLogger(__name__)
+ITERATIONS = 1 << 40  # of the compiled loop before it returns unasked
+
+
+def _serve(applier: Any, port: Any) -> None:
+    """Register what the master may ask and tell."""
+    from ipvs.apply import ApplyError
+    from runtime.messages import Refused
+    from tools.daemon import listing
+
+    address = applier.worker.address
+
+    def apply(kind: str, body: Any) -> None:
+        try:
+            applier.apply(kind, body)
+        except ApplyError as error:
+            raise Refused(-1, str(error)) from error
+
+    for kind in applier.kinds:
+        port.on(kind, partial(apply, kind))
+    port.on(
+        "conn.list",
+        lambda body: listing.connections(
+            address, body["cursor"], body["limit"], body.get("filter")
+        ),
+    )
+    port.on("neigh.list", lambda body: listing.neighbours(address))
+
+
+def _emit_events(queue: int, port: Any) -> None:
+    from stack.events import ADDRESS_CONFLICT, NEIGHBOUR_LEARNT, drain
+
+    names = {NEIGHBOUR_LEARNT: "neigh.learnt", ADDRESS_CONFLICT: "addr.conflict"}
+    for kind, address, mac, dev in drain(queue):
+        raw = mac.to_bytes(8, "little")[:6]
+        text = ":".join(f"{byte:02x}" for byte in raw)
+        port.emit(names[kind], {"addr": address, "mac": text, "dev": dev})
+
+
+def poll(process: WorkerProcess, applier: Any, port: Any) -> None:
+    """Alternate between the compiled loop and the interpreter until told to stop."""
+    from ipvs.context import Ipvs
+    from ipvs.loop import LEFT_STOP, Control, run
+    from runtime.intrinsics import rdtsc
+    from stack.context import Stack
+
+    address = applier.worker.address
+    context = Ipvs(address)
+    control = Control(context.control)
+    control.life = process.life_address
+    events = Stack(context.stack).events
+    while not port.synced and not process.stop_requested:
+        process.beat()
+        if not port.handle_some(64, 10000):
+            time.sleep(0.001)
+    while run(address, ITERATIONS) != LEFT_STOP:
+        left = rdtsc()
+        port.handle_some()
+        _emit_events(events, port)
+        control.excursion_tsc = max(control.excursion_tsc, rdtsc() - left)
+
+
+def start(job: WorkerJob, process: WorkerProcess) -> None:
+    """Bring the path up and run it; raises DpdkError, SegmentError."""
+    from netdev import eal
+    from runtime.messages import Channel, WorkerPort
+    from tools.daemon.build import build
+
+    eal.start(job.eal)
+    shared = Segment.attach(job.name, plan.shared_purpose(job.index))
+    rings = Segment.attach(job.name, plan.channel_purpose(job.index))
+    applier = build(job, shared.address)
+    port = WorkerPort(Channel.attach(rings.address, rings))
+    applier.worker.attach_ring(port.address)
+    _serve(applier, port)
+    kept = applier.worker.recovered
+    if kept:
+        _log.warning("worker %d goes on with %d connections", job.index + 1, kept)
+    process.settle()
+    process.ready()
+    poll(process, applier, port)
+
+
+def main() -> int:
+    """Exit status 0 after a clean stop, 1 with one line on stderr when it cannot start."""
+    from netdev.eal import DpdkError
+    from runtime import log
+
+    try:
+        job = WorkerJob.from_text(sys.argv[1])
+        process = enter_worker()
+        log.setup(job.index + 1, job.log_level, job.log_file)
+        start(job, process)
+    except (DpdkError, SegmentError, WorkerSetupError, ValueError, IndexError) as error:
+        print(f"dpvs worker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,115 @@
+"""``dpvs``: start, stop and look at the load balancer."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from tools import client
+from tools.doctor import doctor
+from tools.launch import default_name, launch, wait_gone
+
+VERSION = "1.10.2"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, "-v", "--version", message="dpvs version: %(version)s")
+def main() -> None:
+    """Layer-4 load balancer over DPDK."""
+
+
+main.add_command(doctor)
+
+NAME = click.option("--name", default=None, help="Instance name (default: $DPVS_NAME or dpvs).")
+
+
+def _fail(text: str) -> None:
+    click.echo(f"dpvs: {text}", err=True)
+    sys.exit(1)
+
+
+def _client(name: str | None) -> client.ControlClient:
+    return client.ControlClient(client.socket_path(name or default_name()))
+
+
+@main.command()
+@click.option(
+    "-c", "--config", default="/etc/dpvs.conf", show_default=True, help="Configuration file."
+)
+@NAME
+@click.option("--foreground", is_flag=True, help="Stay in the terminal until stopped.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+def start(config: str, name: str | None, foreground: bool, quiet: bool) -> None:
+    """Start the daemon; returns when it forwards packets."""
+    failure = launch(config, name, foreground, None if quiet else click.echo)
+    if failure:
+        _fail(failure)
+
+
+@main.command()
+@NAME
+def stop(name: str | None) -> None:
+    """Stop the daemon and remove all it made."""
+    chosen = name or default_name()
+    try:
+        connection = _client(chosen)
+        pid = connection.call("info")["pid"]
+        connection.call("stop")
+    except (client.DaemonDown, client.ControlError, ValueError) as error:
+        _fail(str(error))
+        return
+    if not wait_gone(pid, 20.0):
+        _fail(f"pid {pid} has not ended after 20 s")
+
+
+@main.command()
+@NAME
+@click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
+def status(name: str | None, as_json: bool) -> None:
+    """Show master and workers."""
+    try:
+        data = _client(name).call("status")
+    except (client.DaemonDown, client.ControlError, ValueError) as error:
+        _fail(str(error))
+        return
+    click.echo(json.dumps(data, indent=2) if as_json else render_status(data))
+
+
+def render_status(data: dict[str, Any]) -> str:
+    """The status map as a few lines of text."""
+    tables = ", ".join(f"{count} {name}" for name, count in data["tables"].items() if count)
+    rows = [
+        f"{data['name']}: running, pid {data['pid']}, up {data['uptime']} s, DPDK {data['dpdk']}",
+        f"tables: {tables or 'empty'}",
+    ]
+    for worker in data["workers"]:
+        last = f", last exit: {worker['last_exit']}" if worker.get("last_exit") else ""
+        rows.append(
+            f"worker {worker['cid']}: {worker['state']}, pid {worker['pid']}, "
+            f"started {worker['starts']} time(s), in {worker['ipackets']} out "
+            f"{worker['opackets']} dropped {worker['dropped']} packets{last}"
+        )
+    return "\n".join(rows)
+
+
+@main.command()
+@NAME
+@click.option("-a", "--all", "everything", is_flag=True, help="Zero counters too.")
+def counters(name: str | None, everything: bool) -> None:
+    """Show every named counter of every worker, drop reasons first."""
+    try:
+        data = _client(name).call("counters")
+    except (client.DaemonDown, client.ControlError, ValueError) as error:
+        _fail(str(error))
+        return
+    for worker in data["workers"]:
+        for key, value in worker["counters"].items():
+            if value or everything:
+                click.echo(f"worker {worker['cid']} {key} {value}")
+
+
+if __name__ == "__main__":
+    main()
