@@ -61,6 +61,9 @@ class ByteRing:
             raise RingCorrupt(f"ring at {address:#x}: {problem}") from None
         self.max_record = self.capacity // 2 - 4
         """Longest payload in bytes."""
+        # Copies through a memory view: quicker than ctypes calls, and checked against the block.
+        block = ctypes.c_uint8 * ring_bytes(self.capacity)
+        self._block = memoryview(block.from_address(address)).cast("B")
 
     @classmethod
     def create(cls, address: int, capacity: int, memory: object = None) -> ByteRing:
@@ -87,7 +90,8 @@ class ByteRing:
             raise RingTooLong(f"record of {length} bytes, the ring takes {self.max_record}")
         if place == ring_core.CORRUPT:
             raise RingCorrupt(f"ring at {self.address:#x}: impossible read position")
-        ctypes.memmove(place, data, length)
+        offset = place - self.address
+        self._block[offset : offset + length] = data
         ring_core.commit(self.address, length)
         return True
 
@@ -99,9 +103,9 @@ class ByteRing:
             return None
         if record < 0:
             raise RingCorrupt(f"ring at {self.address:#x}: impossible record length or position")
-        data = ctypes.string_at(
-            ring_core.record_address(self.address, record), ring_core.record_length(record)
-        )
+        # The handle of ring_core.peek: offset in the block and length, both checked there.
+        offset = record >> 32
+        data = bytes(self._block[offset : offset + (record & 0xFFFFFFFF)])
         ring_core.pop(self.address, record)
         return data
 
