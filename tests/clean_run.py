@@ -105,6 +105,9 @@ def left_behind(before: set[str]) -> list[str]:
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + GRACE
+    while descendants() and time.monotonic() < deadline:
+        time.sleep(0.02)
     reap()
     return [f"process {pid}: {line}" for pid, line in processes.items()] + sorted(traces() - before)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,17 +42,23 @@ def call(
     Raises LabError when the program does not exist or runs longer than `timeout` seconds.
     """
     try:
-        return subprocess.run(
-            list(argv),
-            capture_output=capture,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            env=None if env is None else dict(env),
-            check=False,
-        )
+        # Files, not pipes: a daemon that `argv` starts may keep them open, and is not waited for.
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            done = subprocess.run(
+                list(argv),
+                stdout=out if capture else None,
+                stderr=err if capture else None,
+                timeout=timeout,
+                input=None if stdin is None else stdin.encode(),
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                env=None if env is None else dict(env),
+                check=False,
+            )
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode(errors="replace"))
+            return subprocess.CompletedProcess(done.args, done.returncode, *texts)
     except FileNotFoundError:
         raise LabError(f"{argv[0]}: program not found") from None
     except subprocess.TimeoutExpired:
@@ -69,10 +76,10 @@ def run(
     """Run `argv` and return its standard output; LabError when it fails (see call)."""
     done = call(argv, timeout=timeout, stdin=stdin, env=env, capture=capture)
     if done.returncode != 0:
-        said = (done.stderr or "").strip() or (done.stdout or "").strip()
+        said = done.stderr.strip() or done.stdout.strip()
         last = said.splitlines()[-1] if said else "no message" if capture else "see above"
         raise LabError(f"`{shlex.join(argv)}` failed ({done.returncode}): {last}")
-    return done.stdout or ""
+    return done.stdout
 
 
 def permitted(cidr: str) -> ipaddress.IPv4Interface:

@@ -210,6 +210,7 @@ def test_failing_command_and_server_say_why(lab: Lab) -> None:
         node.up("nosuch")
     with pytest.raises(LabError, match=r"did not end within 0\.2 s"):
         node.run("sleep", "5", timeout=0.2)
+    assert node.run("sh", "-c", "echo up; sleep 60 &") == "up\n"  # does not wait for a daemon
     with pytest.raises(LabError, match=r"talker .* ended \(4\): last words"):
         lab.spawn(node, ["sh", "-c", "echo last words; exit 4"], label="talker",
                   ready=lambda: False)  # fmt: skip
