@@ -28,6 +28,15 @@ from stack.context import Stack
 PROTOCOLS = {"tcp": 6, "udp": 17}
 KINDS = {"local": route.LOCAL, "link": route.LINK, "gateway": route.GATEWAY}
 
+# What makes a record's object one and the same, by the first word of its kind.
+IDENTITY = {
+    "addr": ("addr", "dev"),
+    "route": ("dst", "plen", "dev"),
+    "neigh": ("addr", "dev"),
+    "laddr": ("id",),
+    "svc": ("id",),
+}
+
 
 class ApplyError(ValueError):
     """A record that cannot be applied; nothing was changed.  The text names the reason."""
@@ -57,6 +66,8 @@ class Applier:
         self.replicas = replicas
         self.lists: dict[int, Any] = {}
         self.service_dests: dict[int, list[int]] = {}
+        self.known: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self.snapshot: set[tuple[Any, ...]] | None = None
         self.pool_memory: dict[int, tuple[int, str]] = {}
         self.kinds: dict[str, Callable[[dict[str, Any]], None]] = {
             "dev.set": self.set_device,
@@ -80,8 +91,35 @@ class Applier:
             raise ApplyError(f"unknown record kind {kind!r}")
         try:
             handler(body)
+            self._note(kind, body)
         except KeyError as error:
             raise ApplyError(f"{kind}: field {error} is missing") from error
+
+    def _note(self, kind: str, body: dict[str, Any]) -> None:
+        """Remember what exists, so that a snapshot can tell what no longer does."""
+        what, _, verb = kind.partition(".")
+        names = IDENTITY.get(what)
+        if names is None:
+            return
+        key = (what, *(body[name] for name in names))
+        if verb == "set":
+            self.known[key] = {name: body[name] for name in names}
+            if self.snapshot is not None:
+                self.snapshot.add(key)
+        else:
+            self.known.pop(key, None)
+
+    def begin_snapshot(self) -> None:
+        """A snapshot of everything follows (the stream had a gap, or this worker is new)."""
+        self.snapshot = set()
+
+    def end_snapshot(self) -> None:
+        """Delete whatever the snapshot did not mention; packets flowed all the while."""
+        if self.snapshot is None:
+            return
+        for key in [key for key in self.known if key not in self.snapshot]:
+            self.apply(f"{key[0]}.del", self.known[key])
+        self.snapshot = None
 
     @property
     def context(self) -> Any:

@@ -8,7 +8,7 @@ from ipvs.context import Ipvs
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
 from netdev.port import flush
-from runtime.heartbeat import LifeBlock
+from runtime.heartbeat_loop import beat, must_stop
 from runtime.intrinsics import call1, cpu_pause, load_acquire, mulhi, rdtsc
 from runtime.jit import compiled
 from runtime.pointers import view
@@ -50,7 +50,6 @@ class ControlStruct(ctypes.Structure):
 
 
 Control = view(ControlStruct)
-Life = view(LifeBlock)
 
 
 @compiled
@@ -109,13 +108,12 @@ def run(ipvs, limit):
     """Iterate until a message, an event, a stop, or ``limit`` iterations; returns LEFT_*."""
     w = Ipvs(ipvs)
     c = Control(w.control)
-    life = Life(c.life)
     queue = EventQueue(Stack(w.stack).events)
     began = rdtsc()
     for _ in range(limit):
         packets = iterate(ipvs)
         c.iterations += 1
-        life.heartbeat += 1
+        beat(c.life)
         ended = rdtsc()
         if packets > 0:
             c.packets += packets
@@ -124,7 +122,7 @@ def run(ipvs, limit):
         else:
             c.idle_tsc += ended - began
         began = ended
-        if life.stop != 0:
+        if must_stop(c.life):
             return LEFT_STOP
         if load_acquire(c.ring_head) != load_acquire(c.ring_tail):
             return LEFT_MESSAGE

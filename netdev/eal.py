@@ -6,15 +6,21 @@ Control plane only: nothing here runs per packet.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
+import re
 import shutil
-from collections.abc import Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from netdev.abi import ABIS, Abi, Mempool, Memzone
 
+_log = logging.getLogger(__name__)
 BASE_ADDRESS = 0x2000000000  # low enough that no mapping of a Python process is ever there
 
 
@@ -69,16 +75,50 @@ def dpdk_errno() -> int:
     return ctypes.c_int.in_dll(library("eal"), "per_lcore__rte_errno").value
 
 
+@contextmanager
+def _captured() -> Iterator[IO[bytes]]:
+    """File that takes what C code writes to stdout and stderr meanwhile.
+
+    EAL answers a bad argument with two pages of usage on stdout; the operator wants the reason.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as taken:
+        saved = [os.dup(1), os.dup(2)]
+        for fd in (1, 2):
+            os.dup2(taken.fileno(), fd)
+        try:
+            yield taken
+        finally:
+            ctypes.CDLL(None).fflush(None)
+            for fd, copy in zip((1, 2), saved, strict=True):
+                os.dup2(copy, fd)
+                os.close(copy)
+
+
+def _reasons(taken: IO[bytes]) -> list[str]:
+    taken.seek(0)
+    lines = [line.strip() for line in taken.read().decode(errors="replace").splitlines()]
+    return [line for line in lines if re.match(r"[A-Za-z_]+(\(\))?: ", line)]
+
+
 def start(arguments: Sequence[str]) -> int:
     """rte_eal_init with ``arguments`` (without program name); returns the count EAL consumed.
 
-    Raises DpdkError when EAL refuses; EAL's own reason is on stderr.
+    What EAL says is logged; raises DpdkError with its reasons when it refuses.
     """
     words = [b"dpvs"] + [argument.encode() for argument in arguments]
     vector = (ctypes.c_char_p * (len(words) + 1))(*words)
-    result = library("eal").rte_eal_init(len(words), vector)
+    function = library("eal").rte_eal_init
+    with _captured() as taken:
+        result = function(len(words), vector)
+        ctypes.CDLL(None).fflush(None)
+        said = _reasons(taken)
+    for line in said:
+        _log.info("%s", line)
     if result < 0:
-        raise DpdkError(f"DPDK EAL did not start with: {' '.join(arguments)}")
+        why = "; ".join(said[:4]) or "no reason given"
+        raise DpdkError(f"DPDK did not start: {why} (arguments: {' '.join(arguments)})")
     return int(result)
 
 

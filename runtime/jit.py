@@ -89,7 +89,7 @@ def compiled(function: F) -> F:
 
 def mark_complete() -> None:
     """Note that every function of the path is in the cache (after importing all of it)."""
-    if JIT:
+    if JIT and not LAZY and CACHE_DIR.is_dir():
         COMPLETE.touch()
 
 

@@ -111,5 +111,23 @@ def counters(name: str | None, everything: bool) -> None:
                 click.echo(f"worker {worker['cid']} {key} {value}")
 
 
+@main.command()
+@click.argument("source", metavar="IN.pcap")
+@click.argument("target", metavar="OUT.pcap")
+@click.option("-c", "--config", required=True, help="Configuration with devices and commands.")
+@click.option("--in", "inputs", multiple=True, metavar="DEVICE=FILE", help="Input of a device.")
+def replay(source: str, target: str, config: str, inputs: tuple[str, ...]) -> None:
+    """Run capture files through the compiled path, without root, NIC or hugepages.
+
+    The first device of the configuration reads IN.pcap; what each device sends is written to
+    OUT.pcap (first device) or OUT.DEVICE.pcap.
+    """
+    from tools.replay_cli import run_replay
+
+    failure = run_replay(source, target, config, inputs, click.echo)
+    if failure:
+        _fail(failure)
+
+
 if __name__ == "__main__":
     main()

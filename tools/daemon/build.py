@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
+import ipvs.loop  # noqa: F401 (the outermost function: the cache is complete with it)
 from ipvs import rss, table
 from ipvs.apply import Applier
 from ipvs.context import Ipvs
@@ -13,6 +14,7 @@ from netdev import eal
 from netdev.abi import FastPathStruct
 from netdev.eal import DpdkError
 from runtime import pointer_ring
+from runtime.jit import mark_complete
 from tools.daemon import plan
 from tools.daemon.job import WorkerJob
 
@@ -71,6 +73,7 @@ def build(job: WorkerJob, shared: int) -> Applier:
 
     Raises DpdkError when something the master should have made is missing.
     """
+    mark_complete()
     worker = Worker(job.index, job.count, shared, eal.tsc_hz())
     _attach_calls(worker)
     _attach_ports(worker, job)

@@ -105,6 +105,8 @@ class Master:
         self._messages.on_event("neigh.learnt", self._neighbour_learnt)
         self._messages.on_event("addr.conflict", self._address_conflict)
         self._messages.on_event("resync", self._resync)
+        self._messages.on_lagging = lambda worker, reason: self._resync(worker, reason)
+        self._messages.on_broken = lambda worker, reason: self.supervisor.kill(worker, reason)
         self._messages.on_event(
             "error", lambda worker, body: _log.error("worker %d: %s", worker + 1, body)
         )
@@ -154,11 +156,12 @@ class Master:
 
     def _worker_up(self, index: int, pid: int) -> None:
         _log.info("worker %d is up (pid %d)", index + 1, pid)
-        self._messages.reset(index, self.state.snapshot())
 
     def _worker_down(self, index: int, reason: str) -> None:
         _log.error("worker %d is down: %s", index + 1, reason)
         self._messages.worker_down(index, reason)
+        # Waits in the emptied ring for the next process of this worker.
+        self._messages.reset(index, self.state.snapshot())
 
     def _resync(self, worker: int, body: Any) -> None:
         self._messages.reset(worker, self.state.snapshot())

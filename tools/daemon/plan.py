@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -81,9 +82,7 @@ def _common(name: str) -> list[str]:
     return ["--no-telemetry", "--log-level=*:error", f"--file-prefix={file_prefix(name)}"]
 
 
-def primary_arguments(
-    name: str, settings: Settings, ports: list[PortPlan]
-) -> list[str]:
+def primary_arguments(name: str, settings: Settings, ports: list[PortPlan]) -> list[str]:
     """EAL arguments of the master; it is lcore 0 and never touches a queue."""
     master = settings.worker_defs.master
     cpu = master.cpu_id if master is not None else 0
@@ -107,11 +106,15 @@ def secondary_arguments(
 
 
 def embedded_arguments(
-    name: str, settings: Settings, ports: list[PortPlan]
+    name: str, settings: Settings, ports: list[PortPlan], huge: bool
 ) -> list[str]:
-    """EAL arguments of a process that is master and only worker at once, without hugepages."""
-    words = ["--no-huge", "--no-shconf", "-m", str(settings.global_defs.memory or 512)]
-    return [*_common(name), "--lcores=0@(0-127)", *words, *_devices(ports)]
+    """EAL arguments of a process that is master and only worker at once."""
+    words = [f"--lcores=0@{max(os.sched_getaffinity(0))}"]
+    if huge:
+        words += ["--in-memory"]
+    else:
+        words += ["--no-huge", "--no-shconf", "-m", str(settings.global_defs.memory or 512)]
+    return [*_common(name), *words, *_devices(ports)]
 
 
 def parameters(settings: Settings) -> dict[str, Any]:

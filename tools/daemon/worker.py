@@ -36,6 +36,8 @@ def _serve(applier: Any, port: Any) -> None:
 
     for kind in applier.kinds:
         port.on(kind, partial(apply, kind))
+    port.on("sync.begin", lambda body: applier.begin_snapshot())
+    port.on("sync.end", lambda body: applier.end_snapshot())
     port.on(
         "conn.list",
         lambda body: listing.connections(
