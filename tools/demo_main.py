@@ -138,7 +138,7 @@ def main(mode: str, requests: int, workers: int, keep: bool, down: bool) -> None
         if lacking := lab_needs.missing():
             raise LabError("cannot run here: " + "; ".join(lacking))
         wrong = perform(mode, requests, workers, keep)
-    except LabError as error:
+    except (LabError, OSError) as error:
         print(f"demo: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

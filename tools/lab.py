@@ -104,7 +104,7 @@ class Lab:
         if lab_scrap.kept(self.name):
             raise LabError(f"lab '{self.name}' is already there (it was kept running)")
         self.directory.mkdir(parents=True, exist_ok=True)
-        lock = open(self.directory / "lock", "w")  # noqa: SIM115 - held as long as the lab
+        lock = open(self.directory / lab_scrap.LOCK, "w")  # noqa: SIM115 - held as long as the lab
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,6 +14,7 @@ from tools.lab_node import call
 
 STATE_DIR = Path("/run/dpvs-lab")
 NETNS_DIR = Path("/run/netns")
+LOCK = "lock"
 LAB_NAME = re.compile(r"[a-z0-9]{1,24}")
 
 
@@ -92,13 +93,18 @@ def leftovers(lab: str | None = None) -> list[str]:
 
 
 def clear(lab: str) -> None:
-    """End the processes in the namespaces of `lab` and remove the namespaces.
+    """End the processes in the namespaces of `lab`, remove the namespaces, empty its directory.
 
-    Works from what the system shows, not from memory, so it also ends a lab whose owner died.
+    The directory's lock stays, for whoever holds it. Works from what the system shows, not from memory, so it also ends a lab whose owner died.
     """
     for netns in namespaces(lab):
         end(residents(netns))
         call(["ip", "netns", "del", netns])
+    for path in (STATE_DIR / lab).glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
 
 
 def sweep(lab: str) -> None:

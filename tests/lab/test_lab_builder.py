@@ -179,6 +179,7 @@ def test_killed_owner_leaves_a_lab_that_the_next_one_replaces() -> None:
     with Lab(name) as lab:
         assert lab.nodes == {}
         assert lab_scrap.namespaces(name) == []
+        lab_servers.nginx(lab, lab.node("one"))
     assert lab_scrap.leftovers(name) == []
 
 
