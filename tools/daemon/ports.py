@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from ipvs.rss import DEFAULT_KEY, RETA_MAX
 from netdev import ethdev
 from netdev.eal import DpdkError
+from netdev.steering import SteeringError, steer
 from tools.daemon.job import PortJob
 from tools.daemon.plan import PortPlan
 from tools.settings_model import Settings
+from tools.settings_port import TapPort
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +51,16 @@ def start_one(plan: PortPlan, pool: int) -> StartedPort:
 
 
 def _reta(plan: PortPlan, number: int, info: ethdev.PortInfo) -> list[int]:
-    if not plan.device.rx.rss_known or not info.rss_active or plan.rx_queues < 2:
+    if not plan.device.rx.rss_known or plan.rx_queues < 2:
+        return []
+    port = plan.device.port
+    if isinstance(port, TapPort):
+        try:
+            return steer(port.iface or f"dtap{plan.index}", DEFAULT_KEY, plan.rx_queues)
+        except SteeringError as error:
+            _log.warning("device %s: %s; replies are handed over in software", plan.name, error)
+            return []
+    if not info.rss_active:
         return []
     size = info.reta_size
     if size & (size - 1) or size > RETA_MAX:
