@@ -145,6 +145,7 @@ class Replica:
     KEYS = {
         "dev": ("id",),
         "addr": ("addr", "plen", "dev"),
+        "route": ("dst", "plen"),
         "neigh": ("addr", "dev"),
         "laddr": ("id",),
         "svc": ("id",),
@@ -152,8 +153,6 @@ class Replica:
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Any, dict[str, Any]]] = {name: {} for name in self.KEYS}
-        self.local: dict[Any, dict[str, Any]] = {}
-        self.networks: dict[int, dict[Any, dict[str, Any]]] = defaultdict(dict)
         self.params: dict[str, Any] = {}
 
     def apply(self, records: list[tuple[str, dict[str, Any]]]) -> Replica:
@@ -161,26 +160,17 @@ class Replica:
             table, verb = kind.split(".")
             if table == "param":
                 self.params.update(body)
-            elif table == "route":
-                is_local = body["kind"] == "local"
-                part = self.local if is_local else self.networks[body["plen"]]
-                self._change(part, verb, (body["dst"], body["dev"]), body)
+                continue
+            key = tuple(body[name] for name in self.KEYS[table])
+            if verb == "set":
+                self.tables[table][key] = body
             else:
-                key = tuple(body[name] for name in self.KEYS[table])
-                self._change(self.tables[table], verb, key, body)
+                self.tables[table].pop(key, None)
         return self
 
-    @staticmethod
-    def _change(table: dict[Any, Any], verb: str, key: Any, body: dict[str, Any]) -> None:
-        if verb == "set":
-            table[key] = body
-        else:
-            table.pop(key, None)
-
     def view(self) -> Any:
-        """Everything, with the order of network routes where order matters."""
-        networks = {plen: list(part.items()) for plen, part in self.networks.items() if part}
-        return (self.tables, self.local, networks, self.params)
+        """Everything it knows."""
+        return (self.tables, self.params)
 
 
 class Master:

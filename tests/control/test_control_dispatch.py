@@ -45,6 +45,8 @@ def test_reply_shape(master):
     [
         ({}, -1, "field 'type' is missing"),
         ({"type": 5}, -1, "field 'type' must be text"),
+        ({"type": "blklst.add"}, -14, "blacklists are not supported yet"),
+        ({"type": "link.add"}, -14, "bonding is not supported yet"),
         ({"type": "svc.explode"}, -14, "there is no request type 'svc.explode'"),
         ({"type": "info", "v": 2}, -1, "field 'v' must be an integer 1..1"),
         ({"type": "info", "seq": "one"}, -1, "field 'seq' must be an integer"),
@@ -113,7 +115,7 @@ def test_info_status_counters_stop(master):
     assert (info["workers"], info["services"], info["name"]) == (2, 0, "test")
     status = master.ok("status")
     assert status["workers"] == ["running", "running"]
-    assert status["state"]["devices"] == 2
+    assert status["tables"]["devices"] == 2
     counters = master.ok("counters")["workers"]
     assert counters[1] == {"cid": 2, "counters": {"rx.bad_checksum": 2}}
     master.ok("stop")

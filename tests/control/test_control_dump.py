@@ -1,60 +1,23 @@
-"""The dumped commands, run by a small interpreter of their own, rebuild the same state."""
+"""The dumped commands, run by the real tools, rebuild the same state."""
 
+import io
 import shlex
 
 from control_fakes import Master, Replica, svc
 
+from tools import dpip, ipvsadm
+from tools.control.inprocess import InProcessTransport
 from tools.control.providers import DestCounters
+
+TOOLS = {"dpip": dpip.run, "ipvsadm": ipvsadm.run}
 
 
 def run(master, line):
-    """Send what dpip or ipvsadm would send for the line."""
+    """Run one command line inside this process."""
     program, *words = shlex.split(line)
-    (dpip if program == "dpip" else ipvsadm)(master, words)
-
-
-def dpip(master, words):
-    kind, verb, target, *rest = words
-    fields = {}
-    while rest:
-        name = rest.pop(0)
-        if name == "sapool":
-            fields["sapool"] = True
-        else:
-            value = rest.pop(0)
-            fields[name.replace("prefered", "preferred")] = int(value) if value.isdigit() else value
-    if kind == "addr":
-        target, plen = target.split("/")
-        fields["plen"] = int(plen)
-    fields["dst" if kind == "route" else "addr"] = target
-    master.ok(f"{kind}.{verb}", **fields)
-
-
-def ipvsadm(master, words):
-    command, tag, service, *rest = words
-    addr, port = service.split(":")
-    key = svc(addr, int(port), {"-t": "tcp", "-u": "udp"}[tag])
-    names = {"-s": "sched", "--conn-timeout": "conn_timeout", "-M": "netmask", "-z": "addr"}
-    names |= {"-F": "dev", "-w": "weight", "-x": "u_thresh", "-y": "l_thresh"}
-    fields = {}
-    while rest:
-        word = rest.pop(0)
-        if word in ("-b", "-m", "-g"):
-            fields["mode"] = {"-b": "fullnat", "-m": "nat", "-g": "dr"}[word]
-        elif word == "--expire-quiescent":
-            fields["expire_quiescent"] = True
-        elif word == "--dest-check":
-            fields.setdefault("dest_check", []).append(rest.pop(0))
-        elif word == "-r":
-            fields["addr"], port = rest.pop(0).split(":")
-            fields["port"] = int(port)
-        else:
-            value = rest.pop(0)
-            fields[names[word]] = int(value) if value.isdigit() else value
-    if command == "-P":
-        master.request("addr.add", addr=fields["addr"], plen=32, dev=fields["dev"], sapool=True)
-    kind = {"-A": "svc.add", "-a": "dest.add", "-P": "laddr.add"}[command]
-    master.ok(kind, svc=key, **fields)
+    out, err = io.StringIO(), io.StringIO()
+    status = TOOLS[program](words, InProcessTransport(master.dispatcher), out, err)
+    assert (status, err.getvalue()) == (0, ""), line
 
 
 def lines(master):

@@ -185,7 +185,7 @@ def test_connected_route_is_inherited(master):
     add(master, "192.0.2.2/24")
     delete(master, "192.0.2.1/24")
     assert table(master) == ["192.0.2.2/32 host dpdk0", "192.0.2.0/24 link dpdk0 src 192.0.2.2"]
-    assert master.published.take()[-2][1]["src"] == "192.0.2.2"
+    assert master.published.take()[-3][1]["src"] == "192.0.2.2"
     delete(master, "192.0.2.2/24")
     assert table(master) == []
 
@@ -316,11 +316,12 @@ def test_route_deletion(master):
     code, text = master.refused("route.del", dst="10.0.0.0/8")
     assert code == -1 and "name one device of: dpdk0, dpdk1" in text
     master.ok("route.del", dst="10.0.0.0/8", dev="dpdk0")
-    assert master.published.take()[-1] == (
-        "route.del",
-        {"dst": "10.0.0.0", "plen": 8, "dev": 0, "kind": "link"},
-    )
+    # the other one takes its place in the workers
+    (kind, body) = master.published.take()[-1]
+    assert (kind, body["dst"], body["dev"]) == ("route.set", "10.0.0.0", 1)
     master.ok("route.del", dst="10.0.0.0/8")
+    record = ("route.del", {"dst": "10.0.0.0", "plen": 8, "dev": 1})
+    assert master.published.take() == [record]
     assert master.refused("route.del", dst="10.0.0.0/8")[0] == -4
     assert master.refused("route.del", dst="192.0.2.1/32")[0] == -4
     master.ok("route.del", dst="192.0.2.1/32", scope="host")
@@ -328,6 +329,33 @@ def test_route_deletion(master):
     # deleting the address afterwards does not mind
     delete(master, "192.0.2.1/24")
     assert table(master) == []
+
+
+def test_only_the_preferred_route_is_published(master):
+    master.ok("route.add", dst="192.0.2.1/32", dev="dpdk0")
+    master.published.take()
+    add(master, "192.0.2.1/32", dev="dpdk1")
+    kinds = [body.get("kind") for _, body in master.published.take()]
+    assert kinds == [None, "local"]
+    master.ok("route.add", dst="192.0.2.1/32", dev="dpdk1")
+    master.ok("route.del", dst="192.0.2.1/32", dev="dpdk0")
+    assert master.published.take() == []
+    delete(master, "192.0.2.1/32", dev="dpdk1")
+    assert [(kind, body.get("dev")) for kind, body in master.published.take()] == [
+        ("route.set", 1),
+        ("addr.del", 1),
+    ]
+
+
+def test_the_route_table_is_bounded(master, monkeypatch):
+    monkeypatch.setattr("tools.control.routes.MAX_ROUTES", 3)
+    master.ok("route.add", dst="10.0.0.0/8", dev="dpdk0")
+    add(master, "192.0.2.1/24")
+    code, text = master.refused("route.add", dst="11.0.0.0/8", dev="dpdk0")
+    assert (code, text) == (-15, "there are 3 routes, at most 3")
+    fields = {"addr": "192.0.2.2", "plen": 24, "dev": "dpdk0", "sapool": True}
+    assert master.refused("addr.add", **fields)[0] == -15
+    assert len(master.state.pools) == 0
 
 
 def test_an_operator_route_outlives_the_address(master):
@@ -387,7 +415,7 @@ def test_refused_neighbours(master, change, code):
     assert master.refused("neigh.add", **{**good, **change})[0] == code
 
 
-def test_learnt_neighbours(master, monkeypatch):
+def test_learnt_neighbours(master):
     from ipaddress import IPv4Address
 
     inet, host = master.state.inet, IPv4Address("192.0.2.9")
@@ -403,9 +431,22 @@ def test_learnt_neighbours(master, monkeypatch):
     assert not inet.learn_neighbour(0, host, "02:aa:00:00:00:01")
     inet.lose_neighbour(0, host)
     assert len(inet.neighbours) == 1
-    monkeypatch.setattr("tools.control.neighbours.MAX_LEARNT", 1)
-    assert inet.learn_neighbour(1, host, "02:aa:00:00:00:01")
-    assert not inet.learn_neighbour(0, IPv4Address("192.0.2.8"), "02:aa:00:00:00:01")
+
+
+def test_the_neighbour_heard_of_least_recently_makes_room(master, monkeypatch):
+    from ipaddress import IPv4Address
+
+    monkeypatch.setattr("tools.control.neighbours.MAX_LEARNT", 2)
+    monkeypatch.setattr("tools.control.neighbours.MAX_STATIC", 1)
+    inet = master.state.inet
+    hosts = [IPv4Address(f"192.0.2.{number}") for number in (7, 8, 9)]
+    for host in (hosts[0], hosts[1], hosts[0], hosts[2]):
+        assert inet.learn_neighbour(0, host, "02:aa:00:00:00:01")
+    assert master.published.take()[-1] == ("neigh.del", {"addr": "192.0.2.8", "dev": 0})
+    good = {"lladdr": "02:aa:00:00:00:05", "dev": "dpdk0"}
+    master.ok("neigh.add", addr="192.0.2.7", **good)
+    assert master.refused("neigh.add", addr="192.0.2.9", **good)[0] == -15
+    master.ok("neigh.add", addr="192.0.2.7", lladdr="02:aa:00:00:00:06", dev="dpdk0")
 
 
 def test_neighbours_are_what_the_workers_say(master):

@@ -29,7 +29,7 @@ def test_a_new_service_is_published_and_listed(master):
                 "addr": "192.0.2.10",
                 "port": 443,
                 "sched": "wrr",
-                "flags": ["expire-quiescent"],
+                "flags": ["expire_quiescent"],
                 "conn_timeout": 30,
                 "persistent": 0,
                 "dests": [],
@@ -215,12 +215,20 @@ def test_returning_dest_takes_up_its_connections_again(master):
 
 
 def test_service_limits(master, monkeypatch):
+    monkeypatch.setattr("tools.control.ipvs_control.MAX_DESTS_PER_SERVICE", 1)
+    master.ok("dest.add", svc=svc(), **{**DEST, "port": 9})
+    assert master.refused("dest.add", svc=svc(), **DEST) == (
+        -15,
+        "tcp 192.0.2.10:80 cannot have more than 1 real servers",
+    )
+    monkeypatch.undo()
+    master.ok("dest.del", svc=svc(), addr=DEST["addr"], port=9)
     master.state.ipvs.service_ids.capacity = 2
     master.ok("svc.add", svc=svc(port=81))
     code, text = master.refused("svc.add", svc=svc(port=82))
     assert code == -15 and text == "all 2 services are in use"
     master.ok("dest.add", svc=svc(), **DEST)
-    master.state.ipvs.dest_ids.capacity = 1
+    master.state.ipvs.dest_ids.capacity = 2
     assert master.refused("dest.add", svc=svc(), **{**DEST, "port": 1})[0] == -15
 
 

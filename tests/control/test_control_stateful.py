@@ -90,10 +90,22 @@ class ControlMachine(RuleBasedStateMachine):
             for p in self.oracle.table()
         ]
         assert shown == expected
-        for path in self.oracle.paths:
-            dst, plen = path.dst.split("/")
-            part = self.replica.local if path.local else self.replica.networks[int(plen)]
-            assert part[dst, int(path.dev[-1])]["src"] == self.oracle.source(path)
+        preferred: dict[str, Path] = {}
+        for path in self.oracle.table():
+            preferred.setdefault(path.dst, path)
+        published = {
+            f"{body['dst']}/{body['plen']}": (body["kind"], body["dev"], body["via"], body["src"])
+            for body in self.replica.tables["route"].values()
+        }
+        assert published == {
+            dst: (
+                "local" if path.local else "gateway" if path.via else "link",
+                int(path.dev[-1]),
+                path.via,
+                self.oracle.source(path),
+            )
+            for dst, path in preferred.items()
+        }
 
     @invariant()
     def services_are_those_of_the_naive_rules(self):

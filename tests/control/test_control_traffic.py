@@ -86,9 +86,10 @@ def test_overload_is_per_worker_share(master):
     assert only(master)["dests"][1]["overload"]
     assert only(master, cpu=1)["dests"][1]["overload"]
     assert not only(master, cpu=2)["dests"][1]["overload"]
-    # fewer than one connection a worker means no limit
+    # a worker's share is at least one connection
     master.ok("dest.edit", svc=svc(), addr="192.0.2.101", port=1, mode="fullnat", u_thresh=1)
-    assert not only(master)["dests"][1]["overload"]
+    assert only(master, cpu=1)["dests"][1]["overload"]
+    assert not only(master, cpu=2)["dests"][1]["overload"]
 
 
 def test_local_address_counters(master):

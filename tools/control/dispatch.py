@@ -14,6 +14,7 @@ from . import (
     handlers_ipvs_list,
     handlers_link,
     handlers_route,
+    support,
 )
 from .context import Context, Handler
 from .errors import Code, ControlError
@@ -64,6 +65,7 @@ class Dispatcher:
             kind = fields.text("type")
             handler = HANDLERS.get(kind)
             if handler is None:
+                support.request_type(kind)
                 raise ControlError(Code.NOTSUPP, f"there is no request type {shown(kind)}")
             data = handler(self._context, fields)
             if inspect.isawaitable(data):

@@ -26,8 +26,8 @@ def _info(context: Context, fields: Fields) -> dict[str, Any]:
 
 def _status(context: Context, fields: Fields) -> dict[str, Any]:
     fields.done()
-    tables = context.state.summary()
-    return {"state": tables, "params": dict(context.state.params), **context.daemon.status()}
+    state = context.state
+    return {"tables": state.summary(), "params": dict(state.params), **context.daemon.status()}
 
 
 def _stop(context: Context, fields: Fields) -> None:

@@ -66,10 +66,12 @@ class InetControl:
             self.routing.republish_default_mtu(device)
 
     def add_address(self, entry: InterfaceAddress) -> None:
-        """Configure an address; INVAL for one a host cannot own, EXIST for a duplicate."""
+        """Configure an address; INVAL for one a host cannot own, EXIST for a duplicate, RESOURCE
+        when there is no room for it or its routes."""
         if not is_host_address(entry.address):
             raise ControlError(Code.INVAL, f"{entry.address} cannot be an interface address")
         self.addresses.check_absent(entry)
+        self.routes.check_room(2)
         pool = self.pools.claim(entry) if entry.sapool else None
         self.addresses.add(entry)
         self._publish(stream.address_set(entry))
@@ -121,7 +123,10 @@ class InetControl:
         self._publish(stream.address_del(entry))
 
     def set_neighbour(self, dev: int, address: IPv4Address, mac: str) -> None:
-        """Enter a static neighbour or give it another MAC; it replaces a learnt entry."""
+        """Enter a static neighbour or give it another MAC; it replaces a learnt entry.
+
+        INVAL for an address that cannot be a neighbour's, RESOURCE when there are too many.
+        """
         if not is_host_address(address):
             raise ControlError(Code.INVAL, f"{address} cannot be a neighbour's address")
         if self.addresses.owned(address, dev):
@@ -139,14 +144,15 @@ class InetControl:
         self._publish(stream.neighbour_del(entry))
 
     def learn_neighbour(self, dev: int, address: IPv4Address, mac: str) -> bool:
-        """A worker resolved a neighbour. False when the report was not taken: a static entry or
-        an own address has it, or the table of learnt entries is full."""
+        """A worker resolved a neighbour. False when the report is not taken, because the address
+        has a static entry or is our own. The entry heard of least recently makes room."""
         old = self.neighbours.get(dev, address)
         if (old is not None and old.static) or self.addresses.owned(address, dev):
             return False
-        if old is None and not self.neighbours.has_room():
-            return False
         self._put_neighbour(Neighbour(address, dev, mac, static=False))
+        surplus = self.neighbours.surplus()
+        if surplus is not None:
+            self.lose_neighbour(surplus.dev, surplus.address)
         return True
 
     def lose_neighbour(self, dev: int, address: IPv4Address) -> None:
@@ -157,8 +163,9 @@ class InetControl:
             self._publish(stream.neighbour_del(entry))
 
     def _put_neighbour(self, entry: Neighbour) -> None:
-        if self.neighbours.get(*entry.key) != entry:
-            self.neighbours.put(entry)
+        known = self.neighbours.get(*entry.key) == entry
+        self.neighbours.put(entry)
+        if not known:
             self._publish(stream.neighbour_set(entry))
 
     def lifetime(self, seconds: int) -> float | None:
@@ -170,7 +177,7 @@ class InetControl:
         return [
             *map(stream.device_set, self.devices),
             *map(stream.address_set, self.addresses),
-            *(stream.route_set(route, self.devices[route.dev].mtu) for route in self.routes),
+            *self.routing.snapshot(),
             *map(stream.neighbour_set, self.neighbours),
             *map(stream.laddr_set, self.pools),
         ]

@@ -6,6 +6,7 @@ Every change of a service publishes the whole service again: workers replace it 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 
 from . import replication as stream
@@ -16,6 +17,7 @@ from .inettypes import is_host_address
 from .laddrs import LocalPools
 from .services import (
     MAX_DESTS,
+    MAX_DESTS_PER_SERVICE,
     MAX_SERVICES,
     Dest,
     DestKey,
@@ -110,8 +112,11 @@ class IpvsControl:
                 self._traffic.zero_dest(dest.id)
 
     def add_dest(self, svc: ServiceKey, key: DestKey, options: DestOptions) -> None:
-        """Add a real server. INVAL without the service or for a wrong address, EXIST for a
-        duplicate, NOTSUPP for thresholds that contradict each other."""
+        """Add a real server.
+
+        INVAL without the service or for a wrong address, EXIST for a duplicate, NOTSUPP for
+        thresholds that contradict each other, RESOURCE when there are too many.
+        """
         service = self.services.find(svc, Code.INVAL)
         if not is_host_address(key.addr):
             raise ControlError(Code.INVAL, f"{key.addr} cannot be a real server's address")
@@ -120,6 +125,10 @@ class IpvsControl:
         self._check_dest(key, options, Code.NOTSUPP)
         if key in service.dests:
             raise ControlError(Code.EXIST, f"{key} is already a real server of {svc}")
+        if len(service.dests) >= MAX_DESTS_PER_SERVICE:
+            raise ControlError(
+                Code.RESOURCE, f"{svc} cannot have more than {MAX_DESTS_PER_SERVICE} real servers"
+            )
         number = self.dest_ids.acquire((svc, key))
         self._traffic.new_dest(number)
         service.dests[key] = Dest(number, key, options)
@@ -143,8 +152,9 @@ class IpvsControl:
         service = self.services.find(svc, Code.INVAL)
         dest = service.dest(key)
         self._check_dest(key, options, Code.INVAL)
-        if (options, inhibited) != (dest.options, dest.inhibited):
-            dest.options, dest.inhibited = options, inhibited
+        changed = replace(dest, options=options, inhibited=inhibited)
+        if changed != dest:
+            service.dests[key] = changed
             self._publish(service)
 
     def delete_dest(self, svc: ServiceKey, key: DestKey) -> None:

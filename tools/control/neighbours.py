@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-#: bound on learnt entries, so that a host answering for a whole network cannot exhaust memory
-MAX_LEARNT = 16384
+from .errors import Code, ControlError
+
+#: bounds, together well below the workers' tables, which also hold unresolved neighbours
+MAX_STATIC = 1024
+MAX_LEARNT = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +33,34 @@ class Neighbour:
 
 
 class NeighbourTable:
-    """All known neighbours."""
+    """All known neighbours; the learnt ones with the most recently reported last."""
 
     def __init__(self) -> None:
-        self._table: dict[tuple[int, IPv4Address], Neighbour] = {}
-        self._learnt = 0
+        self._static: dict[tuple[int, IPv4Address], Neighbour] = {}
+        self._learnt: dict[tuple[int, IPv4Address], Neighbour] = {}
 
     def get(self, dev: int, address: IPv4Address) -> Neighbour | None:
         """The entry for the address on the device."""
-        return self._table.get((dev, address))
-
-    def has_room(self) -> bool:
-        """Whether one more learnt entry may be entered."""
-        return self._learnt < MAX_LEARNT
+        return self._static.get((dev, address)) or self._learnt.get((dev, address))
 
     def put(self, entry: Neighbour) -> None:
-        """Enter or replace."""
+        """Enter or replace; RESOURCE when there are too many static ones."""
+        if entry.static and entry.key not in self._static and len(self._static) >= MAX_STATIC:
+            raise ControlError(Code.RESOURCE, f"there are {MAX_STATIC} static neighbours already")
         self.remove(entry.key)
-        self._table[entry.key] = entry
-        self._learnt += not entry.static
+        (self._static if entry.static else self._learnt)[entry.key] = entry
+
+    def surplus(self) -> Neighbour | None:
+        """The learnt entry heard of least recently, when there are too many."""
+        return next(iter(self._learnt.values())) if len(self._learnt) > MAX_LEARNT else None
 
     def remove(self, key: tuple[int, IPv4Address]) -> None:
         """Take out the entry if there is one."""
-        old = self._table.pop(key, None)
-        if old is not None:
-            self._learnt -= not old.static
+        self._static.pop(key, None)
+        self._learnt.pop(key, None)
 
     def __iter__(self) -> Iterator[Neighbour]:
-        return iter(list(self._table.values()))
+        return iter([*self._static.values(), *self._learnt.values()])
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._static) + len(self._learnt)

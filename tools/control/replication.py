@@ -1,21 +1,22 @@
 """The stream that keeps every worker's replica equal to the master's state.
 
 Each accepted change is published as (kind, body) records, in order, to all workers. A body is a
-fresh msgpack-able map; addresses and MACs are text, ports host-order integers, devices, services,
-real servers and local addresses are ids. A `set` record replaces the whole object of that id or
-key (its place in an ordered table stays), a `del` of something unknown is a no-op.
+msgpack-able map that nobody may change; addresses and MACs are text, ports host-order integers,
+devices, services, real servers and local addresses are ids. A `set` record replaces the whole
+object of that id or key (its place in an ordered table stays), a `del` of something unknown is a
+no-op.
 
     dev.set    id name mac mtu
     addr.set   addr plen dev sapool               addr.del   addr plen dev
-    route.set  dst plen kind via dev src mtu      route.del  dst plen dev kind
+    route.set  dst plen kind via dev src mtu      route.del  dst plen dev
     neigh.set  addr dev mac static                neigh.del  addr dev
     laddr.set  id addr dev                        laddr.del  id
     svc.set    id af proto addr port sched flags conn_timeout persistent dests laddrs
                                                   svc.del    id
     param.set  name: value ...
 
-Routes of kind "local" are /32 routes to this host, apart from the network routes; among network
-routes of the same prefix length the one that was set first wins. `via` and `src` may be None.
+Of several routes to the same dst/plen only the preferred one is published, so that dst and plen
+are a route's key; kind "local" is a /32 of this host. `via` and `src` may be None.
 svc.set's dests are newest first, each id addr port mode weight u_thresh l_thresh (weight 0 while
 inhibited; thresholds are for the whole fleet, a worker takes its share); laddrs lists pool ids.
 An id deleted and set again for the same address refers to the same pool, ports in use included.
@@ -79,9 +80,8 @@ def route_set(route: Route, device_mtu: int) -> Record:
 
 
 def route_del(route: Route) -> Record:
-    """The route is gone; `kind` tells a local /32 from a network /32."""
-    body = {"dst": str(route.dst), "plen": route.plen, "dev": route.dev, "kind": route.kind}
-    return "route.del", body
+    """No route to that destination is left."""
+    return "route.del", {"dst": str(route.dst), "plen": route.plen, "dev": route.dev}
 
 
 def neighbour_set(entry: Neighbour) -> Record:
@@ -112,18 +112,6 @@ def laddr_del(pool: LocalPool) -> Record:
 def service_set(service: Service, pools: LocalPools) -> Record:
     """The whole service: options, real servers, usable local addresses."""
     key, options = service.key, service.options
-    dests = [
-        {
-            "id": dest.id,
-            "addr": str(dest.key.addr),
-            "port": dest.key.port,
-            "mode": dest.options.mode,
-            "weight": 0 if dest.inhibited else dest.options.weight,
-            "u_thresh": dest.options.u_thresh,
-            "l_thresh": dest.options.l_thresh,
-        }
-        for dest in service.newest_first()
-    ]
     usable = [pools.usable(ref.addr, ref.dev) for ref in service.laddrs]
     return "svc.set", {
         "id": service.id,
@@ -135,7 +123,7 @@ def service_set(service: Service, pools: LocalPools) -> Record:
         "flags": options.flags,
         "conn_timeout": options.conn_timeout,
         "persistent": options.persistent,
-        "dests": dests,
+        "dests": [dest.record for dest in service.newest_first()],
         "laddrs": [pool.id for pool in usable if pool is not None],
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from ipaddress import IPv4Address
 
 from . import replication as stream
@@ -9,9 +11,11 @@ from .addresses import AddressTable, InterfaceAddress
 from .devices import Device, DeviceTable
 from .errors import Code, ControlError
 from .inettypes import SCOPE_NUMBERS, is_host_address
-from .routes import GATEWAY, LINK, LOCAL, Route, RouteTable
+from .routes import GATEWAY, LINK, Route, RouteTable
 
 _SOURCE_SCOPE = {LINK: SCOPE_NUMBERS["link"], GATEWAY: SCOPE_NUMBERS["global"]}
+
+_Select = Callable[[int, IPv4Address, int], IPv4Address | None]
 
 
 class RouteControl:
@@ -26,7 +30,8 @@ class RouteControl:
         self._addresses = addresses
 
     def _publish_set(self, route: Route) -> None:
-        self._publisher.publish(*stream.route_set(route, self._devices[route.dev].mtu))
+        if self.table.preferred(route.dst, route.plen) is route:
+            self._publisher.publish(*stream.route_set(route, self._devices[route.dev].mtu))
 
     def _enter(self, route: Route) -> None:
         route.source = self._source(route)
@@ -34,26 +39,33 @@ class RouteControl:
         self._publish_set(route)
 
     def _take_out(self, route: Route) -> None:
+        published = self.table.preferred(route.dst, route.plen) is route
         self.table.remove(route)
-        self._publisher.publish(*stream.route_del(route))
+        heir = self.table.preferred(route.dst, route.plen)
+        if heir is None:
+            self._publisher.publish(*stream.route_del(route))
+        elif published:
+            self._publish_set(heir)
 
-    def _source(self, route: Route) -> IPv4Address | None:
-        if route.kind == LOCAL or route.src is not None:
+    def _source(self, route: Route, select: _Select | None = None) -> IPv4Address | None:
+        if route.local or route.src is not None:
             return route.src
         target = route.via if route.via is not None else route.dst
-        return self._addresses.select_source(route.dev, target, _SOURCE_SCOPE[route.kind])
+        select = select or self._addresses.select_source
+        return select(route.dev, target, _SOURCE_SCOPE[route.kind])
 
     def add(self, route: Route) -> None:
         """Enter an operator's route over a known device.
 
         INVAL for contradictions, NOROUTE for a gateway that is not on a link of the device,
-        EXIST for a duplicate.
+        EXIST for a duplicate, RESOURCE when the table is full.
         """
         if route.local and (route.plen != 32 or route.via is not None or route.src is not None):
             raise ControlError(
                 Code.INVAL, "a local (scope host) route is a /32 without gateway and source"
             )
         self.table.check_absent(route)
+        self.table.check_room(1)
         device = self._devices[route.dev]
         if route.via is not None:
             self._check_gateway(route.via, device)
@@ -91,8 +103,8 @@ class RouteControl:
         """
         found = [
             route
-            for route in self.table.matching(dst, plen, local)
-            if dev in (None, route.dev) and via in (None, route.via)
+            for route in self.table.matching(dst, plen)
+            if route.local == local and dev in (None, route.dev) and via in (None, route.via)
         ]
         if not found:
             kind = "local route" if local else "route"
@@ -135,26 +147,27 @@ class RouteControl:
                     self._take_out(net)
                 else:
                     net.src = heir.address
+        touched = {dev}
+        if not addresses.owned(entry.address):
+            for route in self.table:
+                if route.src == entry.address:
+                    route.src = None
+                    touched.add(route.dev)
+        for one in sorted(touched):
+            self.choose_sources(one)
         local = self.table.get((True, entry.address, 32, dev))
         if local is not None and local.auto and not addresses.owned(entry.address, dev):
             self._take_out(local)
-        for route in self.table:
-            if route.dev == dev or route.src == entry.address:
-                self._choose_source(route)
 
     def choose_sources(self, dev: int) -> None:
         """Choose the sources of the device's routes again and publish those that changed."""
+        # very many routes have very few gateways
+        select = cache(self._addresses.select_source)
         for route in self.table.on(dev):
-            self._choose_source(route)
-
-    def _choose_source(self, route: Route) -> None:
-        # a source that is no longer ours gives way to a chosen one
-        if route.src is not None and not self._addresses.owned(route.src):
-            route.src = None
-        source = self._source(route)
-        if source != route.source:
-            route.source = source
-            self._publish_set(route)
+            source = self._source(route, select)
+            if source != route.source:
+                route.source = source
+                self._publish_set(route)
 
     def republish_default_mtu(self, device: Device) -> None:
         """The device's mtu changed: routes without own mtu take it, larger ones are cut to it."""
@@ -162,3 +175,11 @@ class RouteControl:
             if route.mtu > device.mtu:
                 route.mtu = device.mtu
             self._publish_set(route)
+
+    def snapshot(self) -> list[stream.Record]:
+        """Records of the routes that packets take."""
+        return [
+            stream.route_set(route, self._devices[route.dev].mtu)
+            for route in self.table
+            if self.table.preferred(route.dst, route.plen) is route
+        ]

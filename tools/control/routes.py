@@ -14,6 +14,9 @@ from ipaddress import IPv4Address
 from .errors import Code, ControlError
 from .inettypes import network_of
 
+#: capacity of a worker's route table
+MAX_ROUTES = 65536
+
 LOCAL, LINK, GATEWAY = "local", "link", "gateway"
 _SCOPES = {LOCAL: "host", LINK: "link", GATEWAY: "global"}
 
@@ -62,7 +65,8 @@ class RouteTable:
     def __init__(self) -> None:
         self._local: dict[RouteKey, Route] = {}
         self._networks: list[dict[RouteKey, Route]] = [{} for _ in range(33)]
-        self._by_network: dict[tuple[int, IPv4Address], list[Route]] = {}
+        self._by_prefix: dict[tuple[int, IPv4Address], list[Route]] = {}
+        self._by_dev: dict[int, dict[RouteKey, Route]] = {}
 
     def _part(self, key: RouteKey) -> dict[RouteKey, Route]:
         return self._local if key[0] else self._networks[key[2]]
@@ -83,30 +87,37 @@ class RouteTable:
     def add(self, route: Route) -> None:
         """Enter a route that `check_absent` has passed."""
         self._part(route.key)[route.key] = route
-        if not route.local:
-            self._by_network.setdefault((route.plen, route.dst), []).append(route)
+        self._by_dev.setdefault(route.dev, {})[route.key] = route
+        self._by_prefix.setdefault((route.plen, route.dst), []).append(route)
 
     def remove(self, route: Route) -> None:
         """Take out a route of this table."""
         del self._part(route.key)[route.key]
-        if not route.local:
-            same = self._by_network[route.plen, route.dst]
-            same.remove(route)
-            if not same:
-                del self._by_network[route.plen, route.dst]
+        del self._by_dev[route.dev][route.key]
+        same = self._by_prefix[route.plen, route.dst]
+        same.remove(route)
+        if not same:
+            del self._by_prefix[route.plen, route.dst]
 
-    def matching(self, dst: IPv4Address, plen: int, local: bool) -> list[Route]:
-        """Routes to exactly dst/plen, over whatever device."""
-        if local:
-            return [route for route in self._local.values() if route.dst == dst]
-        return list(self._by_network.get((plen, dst), ()))
+    def check_room(self, count: int) -> None:
+        """RESOURCE when `count` more routes do not fit."""
+        if len(self) + count > MAX_ROUTES:
+            raise ControlError(Code.RESOURCE, f"there are {len(self)} routes, at most {MAX_ROUTES}")
+
+    def matching(self, dst: IPv4Address, plen: int) -> list[Route]:
+        """Local and network routes to exactly dst/plen, over whatever device, oldest first."""
+        return list(self._by_prefix.get((plen, dst), ()))
+
+    def preferred(self, dst: IPv4Address, plen: int) -> Route | None:
+        """The one route to exactly dst/plen that packets take: first in table order."""
+        return min(self.matching(dst, plen), key=lambda route: not route.local, default=None)
 
     def covering(self, address: IPv4Address, dev: int | None = None) -> Iterator[Route]:
         """Network routes to `address`, best first, optionally over one device only."""
         for plen in range(32, -1, -1):
             if self._networks[plen]:
-                for route in self._by_network.get((plen, network_of(address, plen)), ()):
-                    if dev is None or route.dev == dev:
+                for route in self.matching(network_of(address, plen), plen):
+                    if not route.local and dev in (None, route.dev):
                         yield route
 
     def lookup(self, address: IPv4Address) -> Route | None:
@@ -115,7 +126,8 @@ class RouteTable:
 
     def on(self, dev: int) -> list[Route]:
         """The device's routes in table order."""
-        return [route for route in self if route.dev == dev]
+        routes = self._by_dev.get(dev, {}).values()
+        return sorted(routes, key=lambda route: (not route.local, -route.plen))
 
     def __iter__(self) -> Iterator[Route]:
         yield from list(self._local.values())

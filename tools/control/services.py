@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from .errors import Code, ControlError
 from .inettypes import Address, family
@@ -11,6 +13,8 @@ from .inettypes import Address, family
 #: capacity of the workers' flat tables
 MAX_SERVICES = 4096
 MAX_DESTS = 16384
+#: a service is published in one message, which must fit the ring to a worker
+MAX_DESTS_PER_SERVICE = 4096
 
 
 def endpoint(addr: Address, port: int) -> str:
@@ -55,10 +59,9 @@ class ServiceOptions:
     @property
     def flags(self) -> list[str]:
         """Switched-on options as words, the form workers get."""
-        words = [("ops", self.ops), ("synproxy", self.synproxy), ("quic", self.quic)]
-        words.append(("expire-quiescent", self.expire_quiescent))
-        flags = [word for word, on in words if on]
-        return flags + ([f"hash-{self.hash_target}"] if self.hash_target else [])
+        words = ("ops", "synproxy", "quic", "expire_quiescent")
+        flags = [word for word in words if getattr(self, word)]
+        return flags + ([f"hash_{self.hash_target}"] if self.hash_target else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ class DestOptions:
     l_thresh: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class Dest:
     """A real server. `inhibited` takes it out of scheduling without losing its weight."""
 
@@ -90,6 +93,20 @@ class Dest:
     key: DestKey
     options: DestOptions
     inhibited: bool = False
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """Its part of the service's replication record, made once: services are published whole
+        at every change, and may have thousands of real servers."""
+        return {
+            "id": self.id,
+            "addr": str(self.key.addr),
+            "port": self.key.port,
+            "mode": self.options.mode,
+            "weight": 0 if self.inhibited else self.options.weight,
+            "u_thresh": self.options.u_thresh,
+            "l_thresh": self.options.l_thresh,
+        }
 
 
 @dataclass(frozen=True, slots=True)

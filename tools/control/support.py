@@ -28,6 +28,8 @@ LINK_ITEMS = (
     "bond-link-down-prop",
     "bond-link-up-prop",
 )
+#: request areas (the part of the type before the dot) and what they are about
+_AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bonding is"}
 _PROTOCOLS = ("tcp", "udp")
 _SCHEDULERS = ("rr", "wrr", "wlc")
 _MODES = ("fullnat", "nat", "dr")
@@ -37,6 +39,13 @@ _CHECKED_OUTSIDE = ("tcp", "udp", "sctp", "ping")
 
 def _refuse(what: str) -> ControlError:
     return ControlError(Code.NOTSUPP, f"{what} not supported yet")
+
+
+def request_type(kind: str) -> None:
+    """A request type without a handler; other unknown types pass."""
+    area = kind.partition(".")[0]
+    if area in _AREAS:
+        raise _refuse(_AREAS[area])
 
 
 def ipv4(address: Address) -> IPv4Address:

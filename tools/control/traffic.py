@@ -88,11 +88,11 @@ class Traffic:
         return all(now.active + now.inactive == 0 for now in readings)
 
     def overloaded(self, dest_id: int, u_thresh: int, cpu: int = 0) -> bool:
-        """Whether a worker has reached its share u_thresh // workers of the upper threshold.
+        """Whether a worker has reached its share of the upper threshold (0: no threshold).
 
-        A share of 0 means that the worker is not limited (as in the original).
+        The share is u_thresh // workers but at least 1, as the workers compute it.
         """
-        share = u_thresh // max(1, self._counters.n_workers)
+        share = u_thresh and max(1, u_thresh // max(1, self._counters.n_workers))
         readings = (self._counters.dest_counters(cid, dest_id) for cid in self._cids(cpu))
         return share > 0 and any(now.active + now.inactive >= share for now in readings)
 

@@ -1,0 +1,13 @@
+"""The master must not accept more than the workers' tables hold."""
+
+from ipvs import dest, laddr, service, worker
+from stack import neigh
+from tools.control import laddrs, neighbours, routes, services
+
+
+def test_capacities_are_those_of_the_workers():
+    assert services.MAX_SERVICES == service.MAX_SERVICES
+    assert services.MAX_DESTS == dest.MAX_DESTS
+    assert laddrs.MAX_LADDRS == laddr.MAX_LADDRS
+    assert routes.MAX_ROUTES == worker.ROUTES
+    assert neighbours.MAX_STATIC + neighbours.MAX_LEARNT <= neigh.NEIGHBOURS * 3 // 4
