@@ -95,7 +95,8 @@ def leftovers(lab: str | None = None) -> list[str]:
 def clear(lab: str) -> None:
     """End the processes in the namespaces of `lab`, remove the namespaces, empty its directory.
 
-    The directory's lock stays, for whoever holds it. Works from what the system shows, not from memory, so it also ends a lab whose owner died.
+    The directory's lock stays, for whoever holds it. Works from what the system shows, not from
+    memory, so it also ends a lab whose owner died.
     """
     for netns in namespaces(lab):
         end(residents(netns))
