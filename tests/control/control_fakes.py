@@ -212,3 +212,25 @@ class Master:
 def svc(addr: str = "192.0.2.10", port: int = 80, proto: str = "tcp") -> dict[str, Any]:
     """A service key as requests carry it."""
     return {"af": "inet", "proto": proto, "addr": addr, "port": port}
+
+
+def add(master: Master, text: str, dev: str = "dpdk0", **fields: Any) -> None:
+    """Configure an address given as a.b.c.d/len."""
+    addr, plen = text.split("/")
+    master.ok("addr.add", addr=addr, plen=int(plen), dev=dev, **fields)
+
+
+def delete(master: Master, text: str, dev: str = "dpdk0") -> None:
+    """Remove an address given as a.b.c.d/len."""
+    addr, plen = text.split("/")
+    master.ok("addr.del", addr=addr, plen=int(plen), dev=dev)
+
+
+def table(master: Master, **fields: Any) -> list[str]:
+    """Routes as short texts, in table order."""
+    return [
+        f"{row['dst']}/{row['plen']} {row['scope']} {row['dev']}"
+        + (f" via {row['via']}" if row["via"] else "")
+        + (f" src {row['src']}" if row["src"] else "")
+        for row in master.ok("route.show", **fields)
+    ]

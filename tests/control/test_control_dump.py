@@ -2,6 +2,7 @@
 
 import io
 import shlex
+from ipaddress import IPv4Address
 
 from control_fakes import Master, Replica, svc
 
@@ -87,8 +88,6 @@ def test_local_addresses_of_wider_or_missing_interface_addresses():
 
 
 def test_learnt_neighbours_and_counters_are_not_configuration():
-    from ipaddress import IPv4Address
-
     master = Master()
     master.counters.dests[1, 0] = DestCounters(conns=5)
     master.state.inet.learn_neighbour(0, IPv4Address("192.0.2.9"), "02:00:00:00:00:09")

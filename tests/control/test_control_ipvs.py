@@ -1,6 +1,8 @@
 import pytest
 from control_fakes import Master, svc
 
+from tools.control.providers import DestCounters
+
 DEST = {"addr": "192.0.2.101", "port": 8080, "mode": "fullnat", "weight": 100}
 
 
@@ -188,8 +190,6 @@ def test_inhibited_dest_has_weight_zero_until_edited(master):
 
 
 def test_dest_id_is_not_reused_while_connections_refer_to_it(master):
-    from tools.control.providers import DestCounters
-
     master.ok("dest.add", svc=svc(), **DEST)
     master.counters.dests[2, 0] = DestCounters(conns=1, inactive=1)
     master.ok("dest.del", svc=svc(), addr=DEST["addr"], port=DEST["port"])
@@ -204,8 +204,6 @@ def test_dest_id_is_not_reused_while_connections_refer_to_it(master):
 
 
 def test_returning_dest_takes_up_its_connections_again(master):
-    from tools.control.providers import DestCounters
-
     master.ok("dest.add", svc=svc(), **DEST)
     master.counters.dests[1, 0] = DestCounters(conns=9, inpkts=90, active=3)
     master.ok("dest.del", svc=svc(), addr=DEST["addr"], port=DEST["port"])
