@@ -28,10 +28,12 @@ PLACES = (
     ("/dev/shm", "*dpvs*", "shared memory"),
     ("/dev/hugepages", "*", "hugepage file"),
     ("/run/dpdk", "*", "DPDK directory"),
-    ("/run/dpvs", "*", "instance directory"),
+    ("/run/dpvs", "*/*", "file of an instance"),
     ("/run/dpvs-lab", "*", "lab directory"),
     ("/sys/class/net", "*", "network interface"),
 )
+# An instance's lock stays on purpose (removing it would race), and with it the start-up messages.
+STAYS = ("lock", "master.err")
 
 
 def traces() -> set[str]:
@@ -40,6 +42,7 @@ def traces() -> set[str]:
         f"{kind} {path}"
         for place, pattern, kind in PLACES
         for path in Path(place).glob(pattern)
+        if path.name not in STAYS
     }  # fmt: skip
 
 

@@ -77,10 +77,11 @@ def demonstrate(balancer: Balancer, mode: str, requests: int) -> list[str]:
 
 def invite(network: TwoArm) -> None:
     """Print how to go on with a demonstration that was kept."""
+    name = lab_scrap.instance(LAB)
     title("The lab keeps running")
     print(f"  ip netns exec {network.client.netns} curl http://{net.VIP}/")
-    print(f"  DPVS_NAME={LAB} {program('ipvsadm')} -Ln")
-    print(f"  DPVS_NAME={LAB} {program('dpip')} link show -s")
+    print(f"  DPVS_NAME={name} {program('ipvsadm')} -Ln")
+    print(f"  DPVS_NAME={name} {program('dpip')} link show -s")
     print("  tools/demo --down        # ends it and removes everything")
 
 
@@ -90,7 +91,7 @@ def take_down() -> None:
         print("no demonstration is running")
         return
     try:
-        stop(LAB)
+        stop(lab_scrap.instance(LAB))
     except LabError as error:
         print(f"demo: {error}; its processes are killed", file=sys.stderr)
     lab_scrap.sweep(LAB)

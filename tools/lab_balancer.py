@@ -7,6 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from tools import lab_scrap
 from tools import lab_two_arm as net
 from tools.lab import Lab
 from tools.lab_node import LabError, call, run
@@ -107,13 +108,13 @@ def program(name: str) -> str:
 class Balancer:
     """One instance of the daemon, running in the `lb` host of a two-arm network.
 
-    The instance is called as the lab is. With `loud` it prints each command line and its output.
+    The instance is called lab-<lab>. With `loud` it prints each command line and its output.
     """
 
     def __init__(self, network: TwoArm, *, workers: int = 1, loud: bool = False) -> None:
         lab: Lab = network.lab
         self.network = network
-        self.name = lab.name
+        self.name = lab_scrap.instance(lab.name)
         self.loud = loud
         self.workers = workers
         self.config = lab.directory / "dpvs.conf"

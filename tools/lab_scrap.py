@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+from runtime.shm_instance import RUN_ROOT
 from tools.lab_node import call
 
 STATE_DIR = Path("/run/dpvs-lab")
@@ -21,6 +22,11 @@ LAB_NAME = re.compile(r"[a-z0-9]{1,24}")
 def netns_name(lab: str, node: str) -> str:
     """The namespace of `node` in `lab`; a lab's name has no "-", so it can be read back."""
     return f"dpvs-{lab}-{node}"
+
+
+def instance(lab: str) -> str:
+    """The name of the balancer in `lab`; the prefix keeps it apart from an operator's own."""
+    return f"lab-{lab}"
 
 
 def kept_mark(lab: str) -> Path:
@@ -89,7 +95,8 @@ def leftovers(lab: str | None = None) -> list[str]:
             for path in sorted(STATE_DIR.iterdir())
             if lab is None or path.name == lab
         ]
-    return found
+    run_dirs = RUN_ROOT.glob(instance(lab or "*"))
+    return found + [f"directory {path}" for path in sorted(run_dirs)]
 
 
 def clear(lab: str) -> None:
@@ -109,8 +116,10 @@ def clear(lab: str) -> None:
 
 
 def sweep(lab: str) -> None:
-    """End and remove everything of `lab`: processes, namespaces, directory."""
+    """End and remove everything of `lab`: processes, namespaces, directories."""
     clear(lab)
     shutil.rmtree(STATE_DIR / lab, ignore_errors=True)
+    # A daemon leaves its lock file there for the next one of its name; here comes none.
+    shutil.rmtree(RUN_ROOT / instance(lab), ignore_errors=True)
     with contextlib.suppress(OSError):  # other labs may be there
         STATE_DIR.rmdir()
