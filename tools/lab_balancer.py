@@ -46,7 +46,6 @@ DEVICE = """\
         port tap iface={tap}
         rx {{
             queue_number {workers}
-            rss off
         }}
         tx {{
             queue_number {workers}
