@@ -13,7 +13,7 @@ from ipvs.index import SEED_AT, home, tag_of
 from netdev.abi import Mbuf
 from netdev.port import Port
 from runtime.intrinsics import load16, load32, load64, prefetch
-from runtime.jit import compiled
+from runtime.jit import inlined
 from stack.checksum import ipv4_header_sum
 from stack.context import Stack
 from stack.headers import ETHER_LEN, PROTO_TCP, PROTO_UDP, Ipv4, Tcp, Udp
@@ -28,7 +28,7 @@ FRAGMENT_MASK = 0xFF3F  # more-fragments bit and offset, as loaded
 PROTO_SHIFT = 32
 
 
-@compiled
+@inlined
 def _lengths_right(l3, available, proto):
     """1 when total length, L4 header and L4 length agree with ``available`` bytes from ``l3``."""
     ip = Ipv4(l3)
@@ -44,7 +44,7 @@ def _lengths_right(l3, available, proto):
     return 0
 
 
-@compiled
+@inlined
 def classify_one(stack, mbuf, packet):
     """Fill ``packet`` for one mbuf; kind is COMMON only when every check passed."""
     m = Mbuf(mbuf)
@@ -75,7 +75,7 @@ def classify_one(stack, mbuf, packet):
     return 1
 
 
-@compiled
+@inlined
 def classify(ipvs, count):
     """Classify ``count`` received mbufs and prefetch the index lines of the common ones."""
     w = Ipvs(ipvs)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 
 from runtime.intrinsics import load64, mum, wrap
-from runtime.jit import compiled
+from runtime.jit import inlined
 from runtime.pointers import view
 
 
@@ -87,20 +87,20 @@ MODES = {
 }
 
 
-@compiled
+@inlined
 def swap_halves(addresses):
     """(source, destination) -> (destination, source) of a raw 8-byte address pair."""
     return wrap((addresses & 0xFFFFFFFF) << 32) | ((addresses >> 32) & 0xFFFFFFFF)
 
 
-@compiled
+@inlined
 def swap_ports(ports):
     """The same for the low 4 bytes of a ``ports`` word; the protocol stays."""
     turned = ((ports & 0xFFFF) << 16) | ((ports >> 16) & 0xFFFF)
     return turned | (ports & ~0xFFFFFFFF)
 
 
-@compiled
+@inlined
 def tuple_hash(seed, addresses, ports):
     """Keyed 64-bit hash of one side; ``seed`` is the address of two random 64-bit words."""
     return mum(addresses ^ load64(seed), ports ^ load64(seed + 8))

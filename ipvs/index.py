@@ -11,7 +11,7 @@ import ctypes
 
 from ipvs.entry import ENTRY_SIZE
 from runtime.intrinsics import cttz, load64, match16, mulhi
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from runtime.pointers import view
 
 SLOTS = 10
@@ -54,14 +54,14 @@ def buckets_for(capacity: int) -> int:
     return max(16, (2 * capacity + FILL - 1) // FILL)
 
 
-@compiled
+@inlined
 def home(index, hashed):
     """Address of the bucket a hash belongs to."""
     i = Index(index)
     return i.buckets + mulhi(hashed, i.count) * BUCKET_SIZE
 
 
-@compiled
+@inlined
 def tag_of(hashed):
     """16-bit tag of a hash, never 0."""
     return (hashed & 0x7FFF) | 0x8000
@@ -74,7 +74,7 @@ def _following(index, bucket):
     return after if after < i.buckets + i.count * BUCKET_SIZE else i.buckets
 
 
-@compiled
+@inlined
 def candidate(bucket, tag):
     """First reference in ``bucket`` with ``tag``, or 0: what the pipeline prefetches."""
     hits = match16(bucket, tag) & SLOT_MASK

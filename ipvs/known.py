@@ -10,7 +10,7 @@ from ipvs.state import advance
 from ipvs.table import Table
 from netdev.port import Port, transmit
 from runtime.intrinsics import load16, load64, store16, store32, store64
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from stack.arp import output as neighbour_output
 from stack.checksum import update
 from stack.context import Stack
@@ -21,7 +21,7 @@ from stack.ipv4 import decrement_ttl
 from stack.neigh import USABLE, Neighbour, entry_at
 
 
-@compiled
+@inlined
 def rewrite(l3, l4, entry, side, proto):
     """Give the packet the other side's tuple, turned around; checksums by RFC 1624."""
     other = Side(entry + (side ^ 1) * 16)
@@ -41,7 +41,7 @@ def rewrite(l3, l4, entry, side, proto):
     return 0
 
 
-@compiled
+@inlined
 def hear_from(stack, entry):
     """A packet from the server's side: its neighbour entry is alive."""
     s = Stack(stack)
@@ -51,8 +51,8 @@ def hear_from(stack, entry):
     return 0
 
 
-@compiled
-def forward_known(ipvs, packet, reference, l4):
+@inlined
+def forward_at_once(ipvs, packet, reference, l4):
     """Forward a packet of the connection side ``reference``; ``l4`` is its TCP or UDP header.
 
     Returns 0 or a drop reason.  Nothing of the packet is changed before it is certain to go out,
@@ -101,3 +101,9 @@ def forward_known(ipvs, packet, reference, l4):
     n.used = s.now
     transmit(port, k.mbuf)
     return 0
+
+
+@compiled
+def forward_known(ipvs, packet, reference, l4):
+    """``forward_at_once`` as a function of its own, for the places that are not the fast path."""
+    return forward_at_once(ipvs, packet, reference, l4)

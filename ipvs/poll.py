@@ -12,21 +12,21 @@ from ipvs.classify import COMMON, classify
 from ipvs.context import MBUFS_AT, PACKET_SIZE, PACKETS_AT, Ipvs, Packet
 from ipvs.entry import ENTRY_SIZE
 from ipvs.index import candidate
-from ipvs.known import forward_known
+from ipvs.known import forward_at_once
 from ipvs.miss import miss
 from ipvs.slow import receive_slow
 from ipvs.table import Table
 from netdev.abi import Mbuf
 from netdev.port import BURST, Port, receive
 from runtime.intrinsics import load64, prefetch, prefetch_write
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from runtime.pointer_ring import dequeue_burst
 from stack.context import Stack
 from stack.headers import ETHER_LEN
 from stack.neigh import drop
 
 
-@compiled
+@inlined
 def look_up(ipvs, count):
     """Second stage: first matching reference of each packet; its entry is prefetched."""
     w = Ipvs(ipvs)
@@ -39,7 +39,7 @@ def look_up(ipvs, count):
             prefetch_write(entries + (reference >> 1) * ENTRY_SIZE)
 
 
-@compiled
+@inlined
 def matches(table, packet, reference):
     """1 when the entry behind ``reference`` really is the packet's."""
     k = Packet(packet)
@@ -57,7 +57,7 @@ def handle(ipvs, count, handed):
         if k.kind != COMMON:
             reason = receive_slow(ipvs, packet, handed)
         elif k.reference != 0 and matches(w.table, packet, k.reference):
-            reason = forward_known(ipvs, packet, k.reference, k.data + ETHER_LEN + 20)
+            reason = forward_at_once(ipvs, packet, k.reference, k.data + ETHER_LEN + 20)
         else:
             reason = miss(ipvs, packet, handed, k.data + ETHER_LEN + 20)
         if reason != 0:
@@ -72,7 +72,7 @@ def process(ipvs, count, handed):
     handle(ipvs, count, handed)
 
 
-@compiled
+@inlined
 def mark_port(ipvs, count, index):
     """Note the receiving port (our numbering) in each mbuf and prefetch the headers."""
     total = 0

@@ -8,7 +8,7 @@ from ipvs.entry import ACTIVE, ENTRY_SIZE, ONE_SIDED, Entry
 from ipvs.table import Table, rearm_sooner
 from ipvs.tcp import EST, EVENT_ILLEGAL, UDP_NORMAL, UDP_ONEWAY, StateTables
 from runtime.intrinsics import load8
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from stack.context import Stack
 from stack.headers import PROTO_TCP
 
@@ -28,7 +28,7 @@ def enter(ipvs, reference, state, seconds, active):
     return 0
 
 
-@compiled
+@inlined
 def _advance_tcp(ipvs, reference, l4):
     w = Ipvs(ipvs)
     entry = Entry(Table(w.table).entries + (reference >> 1) * ENTRY_SIZE)
@@ -46,7 +46,7 @@ def _advance_tcp(ipvs, reference, l4):
     return 1 if event == EVENT_ILLEGAL else 0
 
 
-@compiled
+@inlined
 def _advance_udp(ipvs, reference):
     w = Ipvs(ipvs)
     entry = Entry(Table(w.table).entries + (reference >> 1) * ENTRY_SIZE)
@@ -59,7 +59,7 @@ def _advance_udp(ipvs, reference):
     return 0
 
 
-@compiled
+@inlined
 def advance(ipvs, reference, l4, proto):
     """Account one packet in the connection's state; 1 when its flags are illegal."""
     if proto == PROTO_TCP:

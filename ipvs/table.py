@@ -13,7 +13,7 @@ from ipvs.entry import ENTRY_SIZE, LIVE, LIVE_AT, Entry, Side, tuple_hash
 from ipvs.index import BUCKET_SIZE, SEED_AT, IndexStruct, buckets_for, insert, remove
 from runtime import wheel
 from runtime.intrinsics import load32, store32, store32_release
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from runtime.pointers import view
 
 MAGIC = 0x4456505331  # "DVPS1"
@@ -63,7 +63,7 @@ def initialise(address: int, capacity: int, now: int) -> None:
     table.magic = MAGIC
 
 
-@compiled
+@inlined
 def entry_of(table, number):
     """Address of entry ``number``."""
     return Table(table).entries + number * ENTRY_SIZE

@@ -6,7 +6,7 @@ import ctypes
 
 from netdev.abi import HEADROOM, PORT_INVALID, Mbuf, Mempool
 from runtime.intrinsics import call2, call3, load64
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from runtime.pointers import view
 
 
@@ -24,7 +24,7 @@ class PoolCallsStruct(ctypes.Structure):
 PoolCalls = view(PoolCallsStruct)
 
 
-@compiled
+@inlined
 def data_of(mbuf):
     """Address of the first data byte."""
     m = Mbuf(mbuf)
@@ -72,7 +72,7 @@ def allocate(calls):
     return mbuf
 
 
-@compiled
+@inlined
 def set_length(mbuf, length):
     """Cut or extend the packet to ``length`` bytes; the caller knows that the room is there."""
     m = Mbuf(mbuf)

@@ -7,7 +7,7 @@ import ctypes
 from netdev.abi import FastPath, Mbuf
 from netdev.mbuf import free_many
 from runtime.intrinsics import call3, load64, store64
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from runtime.pointers import view
 
 BURST = 32
@@ -42,7 +42,7 @@ Port = view(PortStruct)
 TX_ARRAY = PortStruct.tx.offset
 
 
-@compiled
+@inlined
 def receive(port, array):
     """Receive up to BURST mbufs of this worker's queue into ``array``; returns how many."""
     p = Port(port)
@@ -70,7 +70,7 @@ def flush(port):
     return sent
 
 
-@compiled
+@inlined
 def transmit(port, mbuf):
     """Queue ``mbuf`` for transmission; it is sent with its burst (see flush)."""
     p = Port(port)

@@ -64,12 +64,7 @@ COMPILED: list[Callable[..., Any]] = []
 PROGRESS: Callable[[str], None] | None = None
 
 
-def compiled(function: F) -> F:
-    """Mark ``function`` as part of the packet path and compile it (or load it from the cache).
-
-    All parameters are int64 (see runtime/pointers.py); division follows C (no exception).  Giving
-    the signature here compiles every function exactly once, whatever literals callers pass.
-    """
+def _compile(function: F, inline: bool) -> F:
     COMPILED.append(function)
     if not JIT:
         return function
@@ -81,10 +76,29 @@ def compiled(function: F) -> F:
         error_model="numpy",
         boundscheck=False,
         no_cfunc_wrapper=True,
+        forceinline=inline,
     )(function)
     if PROGRESS is not None:
         PROGRESS(function.__name__)
     return jitted
+
+
+def compiled(function: F) -> F:
+    """Mark ``function`` as part of the packet path and compile it (or load it from the cache).
+
+    All parameters are int64 (see runtime/pointers.py); division follows C (no exception).  Giving
+    the signature here compiles every function exactly once, whatever literals callers pass.
+    """
+    return _compile(function, False)
+
+
+def inlined(function: F) -> F:
+    """Like ``compiled``, for the small functions every packet passes: always part of the caller.
+
+    A call between compiled functions passes its result through memory and checks a status, which
+    costs more than such a function does.
+    """
+    return _compile(function, True)
 
 
 def mark_complete() -> None:

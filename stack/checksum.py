@@ -7,10 +7,10 @@ byte swapping, so the result is stored as it comes.
 from __future__ import annotations
 
 from runtime.intrinsics import load8, load16, load32, load64
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 
 
-@compiled
+@inlined
 def fold(total):
     """Fold a non-negative sum of less than 2**48 into 16 bits."""
     total = (total & 0xFFFF) + (total >> 16)
@@ -42,7 +42,7 @@ def checksum(address, size):
     return fold(sum_bytes(address, size)) ^ 0xFFFF
 
 
-@compiled
+@inlined
 def ipv4_header_sum(address):
     """Folded sum of a 20-byte IPv4 header: 0xffff when its checksum is right."""
     low = load64(address)
@@ -64,7 +64,7 @@ def pseudo_sum(src_dst, proto, length):
     return total + (proto << 8) + ((length & 0xFF) << 8) + (length >> 8)
 
 
-@compiled
+@inlined
 def difference(old, new):
     """16-bit term to add (RFC 1624, eqn. 3: ~m + m') when words summing to ``old`` become ``new``.
 
@@ -73,7 +73,11 @@ def difference(old, new):
     return fold((fold(old) ^ 0xFFFF) + fold(new))
 
 
-@compiled
+@inlined
 def update(check, delta):
-    """New checksum field for the old field ``check`` (native order) and a ``difference``."""
-    return fold((check ^ 0xFFFF) + delta) ^ 0xFFFF
+    """New checksum field for the old field ``check`` (native order) and a ``difference``.
+
+    Both are 16 bits, so one fold is enough.
+    """
+    total = (check ^ 0xFFFF) + delta
+    return ((total & 0xFFFF) + (total >> 16)) ^ 0xFFFF

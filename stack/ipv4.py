@@ -11,7 +11,7 @@ from netdev.abi import Mbuf
 from netdev.mbuf import set_length
 from netdev.port import Port
 from runtime.intrinsics import load8, load64
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from stack.arp import output as neighbour_output
 from stack.checksum import fold, sum_bytes
 from stack.context import Stack
@@ -154,7 +154,7 @@ def output(stack, mbuf, data):
     return send_via(stack, route, dst, mbuf, data)
 
 
-@compiled
+@inlined
 def decrement_ttl(l3):
     """TTL minus one with the checksum updated incrementally (RFC 1141)."""
     ip = Ipv4(l3)

@@ -13,7 +13,7 @@ from netdev.abi import Mbuf
 from netdev.mbuf import data_of, free_one
 from netdev.port import Port, transmit
 from runtime.intrinsics import GOLDEN, load64, shr, store16, store64, wrap
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from runtime.pointers import view
 from stack.context import Stack
 from stack.drops import NEIGH_FAILED, NEIGH_QUEUE
@@ -81,7 +81,7 @@ def _bucket(port, address):
     return shr(wrap((address | (port << 32)) * GOLDEN), 40) & (BUCKETS - 1)
 
 
-@compiled
+@inlined
 def entry_at(table, number):
     """Address of neighbour entry ``number``."""
     return table + ENTRIES_AT + number * NEIGHBOUR_SIZE
