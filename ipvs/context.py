@@ -59,6 +59,10 @@ class IpvsStruct(ctypes.Structure):
         ("handed_out", ctypes.c_int64),
         ("handed_in", ctypes.c_int64),
         ("hand_slot", ctypes.c_int64),
+        # Cycle accounting by stage: switched on by writing 1 (any process may), see ipvs/stages.py.
+        ("accounting", ctypes.c_int64),
+        ("stage_cycles", ctypes.c_int64 * 8),
+        ("stage_packets", ctypes.c_int64),
         ("mbufs", ctypes.c_int64 * SCRATCH),
         ("packet", PacketStruct * SCRATCH),
         ("out_rings", ctypes.c_int64 * MAX_WORKERS),  # pointer rings to the other workers

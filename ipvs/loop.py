@@ -7,6 +7,7 @@ import ctypes
 from ipvs.context import Ipvs
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
+from ipvs.stages import HOUSEKEEPING, TRANSMIT, begin, lap
 from netdev.port import flush
 from runtime.heartbeat_loop import beat, must_stop
 from runtime.intrinsics import call1, cpu_pause, load_acquire, mulhi, rdtsc
@@ -95,11 +96,15 @@ def iterate(ipvs):
     packets = poll_ports(ipvs)
     if w.workers > 1:
         packets += poll_rings(ipvs)
+    at = begin(ipvs)
     expire(ipvs, EXPIRE_BUDGET)
     if (s.now - c.aged) & 0xFFFFFFFF >= AGE_EVERY_MS:
         c.aged = s.now
         age(w.stack, AGE_BUDGET)
+    at = lap(ipvs, HOUSEKEEPING, at)
     flush_ports(w.stack)
+    if packets > 0:
+        lap(ipvs, TRANSMIT, at)
     return packets
 
 

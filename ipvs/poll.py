@@ -15,6 +15,7 @@ from ipvs.index import candidate
 from ipvs.known import forward_at_once
 from ipvs.miss import miss
 from ipvs.slow import receive_slow
+from ipvs.stages import CLASSIFY, HANDLE, LOOK_UP, RECEIVE, begin, lap
 from ipvs.table import Table
 from netdev.abi import Mbuf
 from netdev.port import BURST, Port, receive
@@ -67,9 +68,15 @@ def handle(ipvs, count, handed):
 @compiled
 def process(ipvs, count, handed):
     """A burst whose mbufs lie in the context's ``mbufs`` array."""
+    at = begin(ipvs)
     classify(ipvs, count)
+    at = lap(ipvs, CLASSIFY, at)
     look_up(ipvs, count)
+    at = lap(ipvs, LOOK_UP, at)
     handle(ipvs, count, handed)
+    if at != 0:
+        lap(ipvs, HANDLE, at)
+        Ipvs(ipvs).stage_packets += count
 
 
 @inlined
@@ -95,11 +102,13 @@ def poll_ports(ipvs):
         port = s.ports[index]
         p = Port(port)
         if p.rx_queue >= 0 and p.up:
+            at = begin(ipvs)
             count = receive(port, ipvs + MBUFS_AT)
             w.polls += 1
             if count > 0:
                 p.rx_packets += count
                 p.rx_bytes += mark_port(ipvs, count, index)
+                lap(ipvs, RECEIVE, at)
                 process(ipvs, count, 0)
                 total += count
                 w.half_polls += 1 if count > BURST // 2 else 0
