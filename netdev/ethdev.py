@@ -10,7 +10,7 @@ from netdev import eal
 from netdev.abi import DevInfoStruct, EthConfStruct, EthStatsStruct
 from netdev.eal import DpdkError
 
-STAT_NAMES = tuple(name for name, _ in EthStatsStruct._fields_ if name != "queues")
+STAT_NAMES = tuple(row[0] for row in EthStatsStruct._fields_ if row[0] != "queues")
 
 
 @dataclass
@@ -100,7 +100,8 @@ def start_port(port: int, config: PortConfig, pool: int) -> PortInfo:
     """
     dev = eal.library("ethdev")
     info = device_info(port)
-    limits = {name: int(getattr(info, name)) for name, _ in info._fields_ if "pad" not in name}
+    names = [row[0] for row in info._fields_ if not row[0].startswith("pad")]
+    limits = {name: int(getattr(info, name)) for name in names}
     if config.rx_queues > info.max_rx_queues or config.tx_queues > info.max_tx_queues:
         raise DpdkError(
             f"port {port} has at most {info.max_rx_queues} rx and {info.max_tx_queues} tx queues"

@@ -69,7 +69,8 @@ def _compile(function: F, inline: bool) -> F:
     if not JIT:
         return function
     signature = (numba.int64,) * function.__code__.co_argcount
-    jitted: F = numba.njit(
+    njit: Any = numba.njit  # its type hints lack no_cfunc_wrapper
+    jitted: F = njit(
         *(() if LAZY else (signature,)),
         cache=True,
         nogil=True,

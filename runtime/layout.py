@@ -26,7 +26,8 @@ class Field:
 
 
 def _scalar(kind: Any) -> tuple[int, bool, bool] | None:
-    big = getattr(kind, "__ctype_be__", None) is kind and ctypes.sizeof(kind) > 1
+    swapped: Any = getattr(kind, "__ctype_be__", None)
+    big = swapped is kind and ctypes.sizeof(swapped) > 1
     native = kind.__ctype_le__ if big else kind
     if native in _UNSIGNED:
         return _UNSIGNED[native], False, big

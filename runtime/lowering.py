@@ -28,9 +28,6 @@ class Intrinsic:
         self.__name__ = name
         self.count = count
         self.python = python
-        if not JIT:
-            # Spares the plain mode one call layer.
-            self.__call__ = python
 
     def __call__(self, *arguments: int) -> int:
         return self.python(*arguments)

@@ -17,6 +17,7 @@ from netdev.port import Port, PortStruct
 from stack.drops import DROP_SLOTS, REASONS
 from tools.control.providers import DestCounters, LaddrCounters
 from tools.daemon.plan import PortPlan
+from tools.settings_port import PciPort
 
 assert ipvs_drops.NO_DEST in REASONS  # the layer's reasons are registered by importing it
 
@@ -124,7 +125,7 @@ class SharedCounters:
         up, speed, full, auto = ethdev.link(number)
         limits = info.limits
         titles = {
-            "pci_addr": plan.dpdk_name if plan.device.port.KIND == "pci" else "",
+            "pci_addr": plan.dpdk_name if isinstance(plan.device.port, PciPort) else "",
             "driver_name": info.driver,
             "speed_capa": limits["speed_capa"],
             "rx_ol_capa": f"0x{limits['rx_offload_capa']:X}",
