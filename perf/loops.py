@@ -1,0 +1,50 @@
+"""Compiled measuring loops around, never inside, the packet path."""
+
+from __future__ import annotations
+
+from ipvs.loop import run
+from netdev.abi import FastPath
+from netdev.port import BURST
+from runtime.intrinsics import call3, load64, mum, rdtsc, store64
+from runtime.jit import compiled
+
+
+@compiled
+def timed_run(ipvs, iterations, out):
+    """The worker's own loop for ``iterations``; TSC cycles go to ``out``.  Returns LEFT_*."""
+    began = rdtsc()
+    left = run(ipvs, iterations)
+    store64(out, rdtsc() - began)
+    return left
+
+
+@compiled
+def bounce(fast, array, iterations, out):
+    """Receive bursts on queue 0 of a port and send them back untouched: the driver's own cost.
+
+    ``array`` has room for a burst.  ``out`` receives cycles, packets received, packets sent.
+    """
+    f = FastPath(fast)
+    received = 0
+    sent = 0
+    began = rdtsc()
+    for _ in range(iterations):
+        count = call3(f.rx_burst, load64(f.rx_queues), array, BURST) & 0xFFFF
+        if count != 0:
+            received += count
+            sent += call3(f.tx_burst, load64(f.tx_queues), array, count) & 0xFFFF
+    store64(out, rdtsc() - began)
+    store64(out + 8, received)
+    store64(out + 16, sent)
+    return received
+
+
+@compiled
+def spin(steps):
+    """Cycles of ``steps`` dependent multiplications: how fast the core runs beside its TSC."""
+    began = rdtsc()
+    x = began | 1
+    for _ in range(steps):
+        x = mum(x, x | 1)
+    ended = rdtsc()
+    return ended - began + (1 if x == 0 else 0)  # x counts, or the loop would be left out

@@ -1,0 +1,114 @@
+"""The network every benchmark plays: one port, many clients, sixteen real servers.
+
+Everything leaves through the port it came in by (one arm), so a single capture file or generator
+is enough and the same file can be given to other programs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+DEVICE = "dpdk0"
+VIP = "192.0.2.100"
+PORT = 80
+ADDRESS = "198.19.0.1"
+GATEWAY = "198.19.0.254"  # towards the clients, 198.18.0.0/16
+SERVERS = tuple(f"198.19.0.{n}" for n in range(16, 32))
+# 17 is coprime to 16: round robin over both reaches every pair, and so every port pool.
+LOCALS = tuple(f"198.19.0.{n}" for n in range(200, 217))
+
+MODES = ("fullnat", "nat", "dr")
+PROTOCOLS = {"udp": 17, "tcp": 6}
+_SERVICE_OPTION = {"udp": "-u", "tcp": "-t"}
+_MODE_OPTION = {"fullnat": "-b", "nat": "-m", "dr": "-g"}
+
+Service = tuple[str, str, int]  # protocol, address, port
+
+
+def number(address: str) -> int:
+    """Host-order number of an IPv4 address."""
+    return int(ipaddress.IPv4Address(address))
+
+
+def mac_of(address: str) -> bytes:
+    """MAC address of one of our hosts: 02:bb and the IPv4 address."""
+    return b"\x02\xbb" + ipaddress.IPv4Address(address).packed
+
+
+def _text(mac: bytes) -> str:
+    return ":".join(f"{byte:02x}" for byte in mac)
+
+
+def service_commands(service: Service, mode: str) -> list[str]:
+    """The operator's commands for one virtual service with all real servers."""
+    proto, address, port = service
+    key = f"{_SERVICE_OPTION[proto]} {address}:{port}"
+    lines = [f"ipvsadm -A {key} -s rr"]
+    for server in SERVERS:
+        lines.append(f"ipvsadm -a {key} -r {server}:{port} {_MODE_OPTION[mode]} -w 1")
+    if mode == "fullnat":
+        lines += [f"ipvsadm -P {key} -z {local} -F {DEVICE}" for local in LOCALS]
+    return lines
+
+
+def commands(services: Iterable[Service], mode: str) -> list[str]:
+    """All commands: addresses, the way to the clients, static neighbours, services."""
+    lines = [f"dpip addr add {ADDRESS}/24 dev {DEVICE}"]
+    chosen = list(services)
+    for address in dict.fromkeys(address for _, address, _ in chosen):
+        lines.append(f"dpip addr add {address}/32 dev {DEVICE}")
+    lines.append(f"dpip route add default via {GATEWAY} dev {DEVICE}")
+    for host in (GATEWAY, *SERVERS):
+        lines.append(f"dpip neigh add {host} lladdr {_text(mac_of(host))} dev {DEVICE}")
+    for service in chosen:
+        lines += service_commands(service, mode)
+    return lines
+
+
+def config(services: Iterable[Service], mode: str, vdev: str, table: int, extra: str = "") -> str:
+    """A dpvs.conf for these services over DPDK device ``vdev``; ``extra``: more of ipvs_defs."""
+    body = "\n".join(f"    {line}" for line in commands(services, mode))
+    return f"""\
+global_defs {{
+    name perf
+    log_level WARNING
+    cpu_isolation off
+    kni off
+}}
+netif_defs {{
+    device {DEVICE} {{
+        port vdev "{vdev}"
+        rx {{
+            queue_number 1
+            rss off
+        }}
+        tx {{
+            queue_number 1
+        }}
+    }}
+}}
+worker_defs {{
+    worker cpu0 {{
+        type master
+        cpu_id 0
+    }}
+    worker cpu1 {{
+        type slave
+        cpu_id 1
+        idle poll
+        port {DEVICE} {{
+            rx_queue_ids 0
+            tx_queue_ids 0
+        }}
+    }}
+}}
+ipvs_defs {{
+    conn {{
+        conn_table_size {table}
+    }}
+{extra}}}
+commands {{
+{body}
+}}
+"""

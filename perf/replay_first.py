@@ -1,0 +1,31 @@
+"""Run a capture file once through the path and keep what comes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perf import network
+from perf.balancer import Bench, load
+from perf.watch import pin
+
+BUFFERS = 8191
+
+
+def forward_once(job: dict[str, Any]) -> int:
+    """Replay ``pcap`` into ``sent``; packets received."""
+    pin(job.get("cpu"))
+    vdev = f"net_pcap0,rx_pcap={job['pcap']},tx_pcap={job['sent']}"
+    services = [(proto, address, port) for proto, address, port in job["services"]]
+    text = network.config(services, job["mode"], vdev, job["table"])
+    bench = Bench(load(text, BUFFERS), bytes.fromhex(job["mac"]), name="perffirst")
+    try:
+        total = 0
+        while True:
+            before = bench.tally().received
+            bench.run(64)
+            got = bench.tally().received - before
+            total += got
+            if got == 0:
+                return total
+    finally:
+        bench.close()

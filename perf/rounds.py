@@ -1,0 +1,41 @@
+"""Repeat a measurement until enough rounds were undisturbed."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from perf.errors import PerfError
+from perf.watch import Watch
+
+PATIENCE = 8  # attempts per wanted round
+
+
+def undisturbed(watch: Watch, count: int, measure: Callable[[], Any]) -> list[Any]:
+    """Results of ``count`` calls of ``measure`` during which the core was ours.
+
+    Disturbed rounds are thrown away.  PerfError when there are too many of them.
+    """
+    results: list[Any] = []
+    troubles: Counter[str] = Counter()
+    for _ in range(count * PATIENCE):
+        with watch:
+            result = measure()
+        if watch.trouble:
+            troubles[watch.trouble] += 1
+            continue
+        results.append(result)
+        if len(results) == count:
+            return results
+    worst, _ = troubles.most_common(1)[0]
+    raise PerfError(
+        f"only {len(results)} of {count * PATIENCE} rounds were undisturbed ({worst}): no rate "
+        "is shown; stop other programs, or try again"
+    )
+
+
+def spread(values: list[float]) -> list[float]:
+    """Minimum, median and maximum."""
+    return [min(values), statistics.median(values), max(values)]
