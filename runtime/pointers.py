@@ -131,7 +131,7 @@ def _type_of(struct: type[ctypes.Structure], field: Field) -> types.Type:
 class _PointerAttributes(AttributeTemplate):
     key = PointerType
 
-    def generic_resolve(self, pointer: Any, name: str) -> Any:
+    def generic_resolve(self, pointer: Any, name: str) -> Any:  # type: ignore[override]
         if name == "ptr":
             return types.int64
         field = fields_of(pointer.struct).get(name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from typing import Any
 
@@ -63,6 +65,16 @@ def stop(name: str | None) -> None:
         return
     if not wait_gone(pid, 20.0):
         _fail(f"pid {pid} has not ended after 20 s")
+
+
+@main.command()
+@NAME
+def reload(name: str | None) -> None:
+    """Read the configuration file again; what may change at run time does."""
+    try:
+        os.kill(_client(name).call("info")["pid"], signal.SIGHUP)
+    except (client.DaemonDown, client.ControlError, ValueError, OSError) as error:
+        _fail(str(error))
 
 
 @main.command()

@@ -6,7 +6,8 @@ import ipaddress
 from typing import Any
 
 from ipvs.context import Ipvs
-from ipvs.entry import LIVE, Entry
+from ipvs.dest import DEST_SIZE, Dest
+from ipvs.entry import LIVE, MODE_DR, Entry
 from ipvs.expire import remaining_ms
 from ipvs.table import Table, entry_of
 from ipvs.tcp import TCP_STATES, UDP_STATES
@@ -25,12 +26,19 @@ def _port(raw: int) -> int:
     return int.from_bytes((raw & 0xFFFF).to_bytes(2, "little"), "big")
 
 
-def connection_row(entry: int, now: int, cid: int) -> dict[str, Any]:
-    """One connection as the control API shows it."""
+def connection_row(entry: int, now: int, cid: int, dests: int = 0) -> dict[str, Any]:
+    """One connection as the control API shows it; ``dests``: address of the worker's real servers.
+
+    Direct routing rewrites nothing, so there the real server is not in the tuples.
+    """
     e = Entry(entry)
     client, server = e.side[0], e.side[1]
     proto = (client.ports >> 32) & 0xFF
     names = TCP_STATES if proto == 6 else UDP_STATES
+    daddr, dport = _address(server.addresses), _port(server.ports)
+    if e.mode == MODE_DR and dests:
+        dest = Dest(dests + e.dest * DEST_SIZE)
+        daddr, dport = str(ipaddress.IPv4Address(dest.address)), dest.port
     return {
         "cid": cid,
         "proto": PROTOCOLS.get(proto, "--"),
@@ -42,8 +50,8 @@ def connection_row(entry: int, now: int, cid: int) -> dict[str, Any]:
         "vport": _port(client.ports >> 16),
         "laddr": _address(server.addresses >> 32),
         "lport": _port(server.ports >> 16),
-        "daddr": _address(server.addresses),
-        "dport": _port(server.ports),
+        "daddr": daddr,
+        "dport": dport,
         "dest": e.dest,
         "mode": e.mode,
     }
@@ -75,7 +83,7 @@ def connections(
     while at <= table.high and len(rows) < limit and scanned < SCAN_LIMIT:
         entry = entry_of(w.table, at)
         if Entry(entry).live == LIVE:
-            row = connection_row(entry, now, cid)
+            row = connection_row(entry, now, cid, w.dests)
             if wanted is None or matches(row, wanted):
                 rows.append(row)
         at += 1

@@ -15,7 +15,7 @@ from runtime.config_report import ConfigError
 from runtime.jit import COMPLETE
 from runtime.shm import InstanceBusy, InstanceError, SegmentError, claim_instance, recover_stale
 from runtime.supervise import WorkerNotReady
-from tools import client, settings
+from tools import settings
 from tools.control.errors import ControlError
 from tools.daemon import hugepages, plan
 from tools.daemon.commands import CommandFailed
@@ -82,20 +82,21 @@ def run(name: str, config: str, report: Reporter) -> None:
         for removed in recover_stale(name).removed:
             report.say(f"progress removed what a dead daemon left: {removed}")
         eal.remove_files(plan.file_prefix(name))
-        log.setup(0, conf.global_defs.log_level, conf.global_defs.log_file)
+        sink = log.setup(0, conf.global_defs.log_level, conf.global_defs.log_file)
         if conf.global_defs.huge:
             hugepages.ensure(max(huge_pages(conf), conf.global_defs.hugepages))
         precompile(report)
-        asyncio.run(_serve(name, conf, report))
+        asyncio.run(_serve(name, conf, config, sink, report))
 
 
-async def _serve(name: str, conf: settings.Settings, report: Reporter) -> None:
+async def _serve(
+    name: str, conf: settings.Settings, config: str, sink: log.Log, report: Reporter
+) -> None:
     def ready() -> None:
         report.say("ready")
         report.done()
 
-    socket = client.socket_path(name)
-    master = Master(name, conf, socket, lambda text: report.say(f"progress {text}"))
+    master = Master(name, conf, config, sink, lambda text: report.say(f"progress {text}"))
     try:
         master.open_dpdk()
         master.open_state()

@@ -18,11 +18,13 @@ from typing import Any
 from ipvs.rss import DEFAULT_KEY
 from ipvs.worker import shared_offsets
 from netdev import eal, ethdev
+from runtime.log import Log
 from runtime.messages import Channel, MasterPort, MessageError, channel_bytes
 from runtime.shm import Segment
 from runtime.supervise import Supervisor
 from runtime.supervise_process import WorkerSpec
-from runtime.supervise_worker import Policy
+from runtime.supervise_worker import UP, Policy
+from tools import client
 from tools.control.context import Context
 from tools.control.devices import Device
 from tools.control.dispatch import Dispatcher
@@ -36,22 +38,29 @@ from tools.daemon.counters import SharedCounters
 from tools.daemon.fleet import Fleet
 from tools.daemon.job import WorkerJob
 from tools.daemon.ports import StartedPort, port_jobs, start_one
+from tools.daemon.reload import reload
 from tools.settings_model import Settings
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
+APPLY_SECONDS = 1.0  # longest wait of an operator's command for a worker that is busy
+START_APPLY_SECONDS = 5.0
 
 
 class Master:
     """One running instance.  ``open`` builds it, ``serve`` runs it, ``close`` undoes it all."""
 
-    def __init__(self, name: str, settings: Settings, socket: str, progress: Progress) -> None:
-        self.name, self.settings, self.socket = name, settings, socket
+    def __init__(
+        self, name: str, settings: Settings, config: str, log: Log, progress: Progress
+    ) -> None:
+        self.name, self.settings, self.config = name, settings, config
+        self._log_sink = log
         self._progress = progress
         self.count = len(settings.worker_defs.forwarding)
         self.ports: list[StartedPort] = []
         self.segments: list[Segment] = []
         self.started = time.time()
+        self.published = 0
         self._stop = asyncio.Event()
         self._messages = MasterPort()
 
@@ -101,7 +110,7 @@ class Master:
         fleet = Fleet(self._messages, self.count)
         context = Context(self.state, self.counters, fleet, self, self)
         self.dispatcher = Dispatcher(context)
-        self.server = ControlServer(self.dispatcher, self.socket)
+        self.server = ControlServer(self.dispatcher, client.socket_path(self.name))
         self._messages.on_event("neigh.learnt", self._neighbour_learnt)
         self._messages.on_event("addr.conflict", self._address_conflict)
         self._messages.on_event("resync", self._resync)
@@ -152,7 +161,25 @@ class Master:
 
     def publish(self, kind: str, body: dict[str, Any]) -> None:
         """Publisher of the control plane: every worker gets the record, in order."""
+        self.published += 1
         self._messages.cast_all(kind, body)
+
+    async def answer(self, request: Mapping[Any, Any]) -> dict[str, Any]:
+        """Answer an operator's request once what it changed is in force in every worker."""
+        before = self.published
+        reply = await self.dispatcher.answer(request)
+        if self.published != before:
+            await self._applied(APPLY_SECONDS)
+        return reply
+
+    async def _applied(self, seconds: float) -> bool:
+        """Wait until the workers that are up have applied all records; False if they did not.
+
+        One that is being replaced is not waited for: it starts with a snapshot.
+        """
+        up = [row["index"] for row in self.supervisor.status() if row["state"] == UP]
+        replies = await self._messages.multicast_request(plan.BARRIER, None, seconds, up)
+        return not any(isinstance(reply, MessageError) for reply in replies.values())
 
     def _worker_up(self, index: int, pid: int) -> None:
         _log.info("worker %d is up (pid %d)", index + 1, pid)
@@ -210,6 +237,12 @@ class Master:
         """Ask for a clean stop."""
         self._stop.set()
 
+    def reload(self) -> None:
+        """Read the configuration again; what may change at run time does."""
+        self.settings = reload(
+            self.config, self.settings, self.state.set_params, self._log_sink.configure
+        )
+
     def set_link(self, dev_id: int, item: str, value: str) -> None:
         """Apply one link setting; ControlError when the device refuses."""
         number = self.ports[dev_id].number
@@ -243,24 +276,18 @@ class Master:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         tasks = [asyncio.create_task(self._messages.run()), asyncio.create_task(self._tick())]
         try:
             await self.open_workers()
             await self.server.start()
-            await run_commands(self.settings.commands, self.dispatcher, self._progress)
-            await self._settle()
+            await run_commands(self.settings.commands, self, self._progress)
+            if not await self._applied(START_APPLY_SECONDS):
+                _log.warning("workers are still applying the configuration")
             ready()
             await self._stop.wait()
         finally:
             await self._end(tasks)
-
-    async def _settle(self) -> None:
-        """Wait until every worker has applied what was published."""
-        for _ in range(500):
-            if all(self._messages.settled(index) for index in range(self.count)):
-                return
-            await asyncio.sleep(0.01)
-        _log.warning("workers are still applying the configuration")
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks:

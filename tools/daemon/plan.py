@@ -14,6 +14,7 @@ from tools.settings_net import Device
 POOL = "mbuf_pool_0"
 HANDOVER_SLOTS = 2048
 CHANNEL_BYTES = 1 << 20
+BARRIER = "barrier"  # request to a worker that does nothing: its answer means all before is done
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ def _serve(applier: Any, port: Any) -> None:
             address, body["cursor"], body["limit"], body.get("filter")
         ),
     )
+    port.on(plan.BARRIER, lambda body: None)  # answered after everything before it was applied
     port.on("neigh.list", lambda body: listing.neighbours(address))
 
 
