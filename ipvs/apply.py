@@ -303,7 +303,7 @@ class Applier:
         w, stack = self.context, self.stack
         if "tcp_timeouts" in body or "udp_timeouts" in body:
             tcp.fill_tables(w.states, body.get("tcp_timeouts"), body.get("udp_timeouts"))
-        for name in ("xmit_ttl", "init_timeout", "defence_tcp", "defence_udp"):
+        for name in ("xmit_ttl", "init_timeout"):
             if name in body:
                 setattr(w, name, int(body[name]))
         if "forwarding" in body:

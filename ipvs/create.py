@@ -10,6 +10,7 @@ from ipvs.entry import (
     MODE_DR,
     MODE_FULLNAT,
     ONE_SIDED,
+    QUIESCENT,
     Entry,
     swap_halves,
     swap_ports,
@@ -165,6 +166,8 @@ def create(ipvs, service, packet):
     e.dest = number
     e.service = number_of(w.services, service)
     e.flags = ONE_SIDED if mode == MODE_DR else HASHED1
+    if s.expire_quiescent:
+        e.flags = e.flags | QUIESCENT
     e.state = 0
     e.last = stack.now
     e.created = stack.now

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
-from ipvs.dest import STATS_SIZE, DestStats
-from ipvs.entry import ENTRY_SIZE, FORWARD_AT, Entry, Forward, Side, swap_halves
+from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
+from ipvs.drops import DEST_GONE
+from ipvs.entry import ENTRY_SIZE, FORWARD_AT, QUIESCENT, Entry, Forward, Side, swap_halves
+from ipvs.expire import end_now
 from ipvs.resolve import resolve
 from ipvs.state import advance
 from ipvs.table import Table
@@ -51,6 +53,18 @@ def hear_from(stack, entry):
     return 0
 
 
+@compiled
+def quiescent(ipvs, reference):
+    """End a connection of an expire-quiescent service whose server is gone or weighs 0; 1 then."""
+    w = Ipvs(ipvs)
+    entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
+    d = Dest(w.dests + Entry(entry).dest * DEST_SIZE)
+    if d.present and d.weight > 0:
+        return 0
+    end_now(ipvs, reference >> 1)
+    return 1
+
+
 @inlined
 def forward_at_once(ipvs, packet, reference, l4):
     """Forward a packet of the connection side ``reference``; ``l4`` is its TCP or UDP header.
@@ -67,6 +81,8 @@ def forward_at_once(ipvs, packet, reference, l4):
     ip = Ipv4(l3)
     proto = ip.proto
     e = Entry(entry)
+    if e.flags & QUIESCENT and quiescent(ipvs, reference):
+        return DEST_GONE
     if advance(ipvs, reference, l4, proto) != 0:
         return TCP_FLAGS
     forward = Forward(entry + FORWARD_AT + side * 8)

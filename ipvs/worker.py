@@ -23,6 +23,8 @@ from stack.drops import DROP_SLOTS
 from stack.events import EventQueueStruct
 
 DROPS_SIZE = DROP_SLOTS * 8
+# Counters in the context that go on when a worker is replaced.
+COUNTED = ("polls", "empty_polls", "half_polls", "full_polls", "handed_out", "handed_in")
 ROUTES = 65536
 
 # What the master reads without asking: control and pulse, drops, real server and local address
@@ -79,8 +81,11 @@ class Worker:
     def __post_init__(self) -> None:
         offsets, _ = shared_offsets()
         self.address = self.shared + offsets["context"]
-        ctypes.memset(self.address, 0, ctypes.sizeof(IpvsStruct))
         w, take = Ipvs(self.address), self.memory.take
+        counted = [getattr(w, name) for name in COUNTED]
+        ctypes.memset(self.address, 0, ctypes.sizeof(IpvsStruct))
+        for name, value in zip(COUNTED, counted, strict=True):
+            setattr(w, name, value)
         w.control = self.shared + offsets["control"]
         w.dest_stats = self.shared + offsets["dest_stats"]
         w.laddr_stats = self.shared + offsets["laddr_stats"]
