@@ -15,7 +15,10 @@ from typing import Any, TypeVar
 
 PACKAGES = ("runtime", "netdev", "stack", "ipvs")
 # Control-plane files: nothing compiled comes from them, so their edits keep the cache warm.
-NOT_COMPILED = ("config", "log", "messages", "shm", "supervise", "eal", "portspec")
+NOT_COMPILED = (
+    *("config", "log", "messages", "shm", "supervise", "eal", "ethdev", "portspec"),
+    *("steering", "verify", "apply", "worker"),
+)
 ROOT = Path(__file__).resolve().parent.parent
 
 
