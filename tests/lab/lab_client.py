@@ -1,0 +1,144 @@
+"""Clients of an echo server (tools/lab_echo.py) that check what they get; each prints JSON.
+
+lab_client.py udp ADDRESS PORT COUNT [SIZE]    datagrams, each from a socket of its own
+lab_client.py ping ADDRESS PORT                a datagram, from a new socket, per line of input
+lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines there and back
+lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+ANSWER_SECONDS = 30.0  # after so long without an answer a connection is taken as lost
+PAUSE = 0.002  # between the lines of a stream
+
+
+def udp(address: str, port: int, count: int, size: int = 100) -> dict[str, Any]:
+    """Ask ``count`` times; answers by server and by seen client address, and bytes both ways."""
+    servers: Counter[str] = Counter()
+    sources: Counter[str] = Counter()
+    order, received, lost = [], 0, 0
+    for number in range(count):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(3)
+            sock.connect((address, port))
+            data = f"{number:08d}".encode().ljust(size, b".")
+            sock.send(data)
+            try:
+                answer = sock.recv(65535)
+            except OSError:
+                lost += 1
+                continue
+            name, source, _, echoed = answer.split(b" ", 3)
+            if echoed != data:
+                raise SystemExit(f"datagram {number} came back as {echoed[:20]!r}")
+            received += len(answer)
+            servers[name.decode()] += 1
+            sources[source.decode()] += 1
+            order.append(name.decode())
+    return {
+        "servers": servers, "sources": sources, "order": order, "lost": lost,
+        "sent_bytes": count * size, "received_bytes": received,
+    }  # fmt: skip
+
+
+def ping(address: str, port: int) -> dict[str, Any]:
+    """One datagram for each line of standard input."""
+    print(json.dumps({"connected": ""}), flush=True)
+    for _ in sys.stdin:
+        servers = udp(address, port, 1)["order"]
+        print(json.dumps({"server": servers[0] if servers else None}), flush=True)
+    return {}
+
+
+class Stream:
+    """A connection whose echo is checked byte for byte."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self.sock = socket.create_connection((address, port), timeout=ANSWER_SECONDS)
+        self.sock.settimeout(ANSWER_SECONDS)
+        self.file = self.sock.makefile("rb")
+        self.server, self.source, self.port = self.file.readline().decode().split()
+        self.local_port = self.sock.getsockname()[1]
+        self.number = 0
+
+    def exchange(self) -> float:
+        """One numbered line there and back; seconds it took.  Raises OSError, ValueError."""
+        line = f"{self.number:012d} {'x' * 500}\n".encode()
+        began = time.monotonic()
+        self.sock.sendall(line)
+        answer = self.file.readline()
+        if answer != line:
+            raise ValueError(f"line {self.number}: got {answer[:20]!r}")
+        self.number += 1
+        return time.monotonic() - began
+
+
+def report(stream: Stream, longest: float, error: str) -> dict[str, Any]:
+    """What became of a stream."""
+    return {
+        "server": stream.server, "source": stream.source, "port": stream.local_port,
+        "lines": stream.number, "longest": round(longest, 3), "error": error,
+    }  # fmt: skip
+
+
+def stream(address: str, port: int, seconds: float) -> dict[str, Any]:
+    """Exchange lines for so long; the longest wait for an answer is the outage a user sees."""
+    connection = Stream(address, port)
+    print(json.dumps({"connected": connection.server}), flush=True)
+    longest, error = 0.0, ""
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            longest = max(longest, connection.exchange())
+            time.sleep(PAUSE)
+    except (OSError, ValueError) as problem:
+        error = str(problem)
+    return report(connection, longest, error)
+
+
+def hold(address: str, port: int, count: int, seconds: float) -> dict[str, Any]:
+    """Many connections, exchanging a line each in turn."""
+    connections = [Stream(address, port) for _ in range(count)]
+    servers = Counter(connection.server for connection in connections)
+    ends = [[connection.server, connection.local_port] for connection in connections]
+    print(json.dumps({"connected": ends}), flush=True)
+    longest, errors, lines = 0.0, [], 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for connection in connections:
+            try:
+                longest = max(longest, connection.exchange())
+                lines += 1
+            except (OSError, ValueError) as problem:
+                errors.append(f"{connection.server}: {problem}")
+        if errors:
+            break
+        time.sleep(PAUSE)
+    return {"servers": servers, "longest": round(longest, 3), "errors": errors, "lines": lines}
+
+
+def main() -> None:
+    """Run the client that the command line names."""
+    kind, address, port, *numbers = sys.argv[1:]
+    if kind == "udp":
+        result = udp(address, int(port), *(int(number) for number in numbers))
+    elif kind == "ping":
+        result = ping(address, int(port))
+    elif kind == "stream":
+        result = stream(address, int(port), float(numbers[0]))
+    elif kind == "hold":
+        result = hold(address, int(port), int(numbers[0]), float(numbers[1]))
+    else:
+        raise SystemExit(f"unknown client {kind}")
+    print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
