@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from . import (
     handlers_admin,
@@ -44,6 +44,13 @@ def failure(seq: int, error: ControlError) -> dict[str, Any]:
         "error": error.text,
         "detail": error.detail,
     }
+
+
+class Answerer(Protocol):
+    """Whatever a server can hand requests to: a dispatcher, or what waits behind one."""
+
+    async def answer(self, request: Mapping[Any, Any]) -> dict[str, Any]:
+        """The reply to one request; never raises."""
 
 
 class Dispatcher:

@@ -17,7 +17,7 @@ from typing import Any
 
 from tools.frames import FrameDecoder, FrameError, encode
 
-from .dispatch import Dispatcher, failure
+from .dispatch import Answerer, failure
 from .errors import Code, ControlError
 
 _CHUNK = 65536
@@ -29,7 +29,7 @@ class ControlServer:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
+        dispatcher: Answerer,
         path: str,
         *,
         max_clients: int = 64,

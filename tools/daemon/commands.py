@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tools import client, dpip, ipvsadm
-from tools.control.dispatch import PROTOCOL_VERSION, Dispatcher
+from tools.control.dispatch import PROTOCOL_VERSION, Answerer
 
 TOOLS = {"dpip": dpip.run, "ipvsadm": ipvsadm.run}
 
@@ -21,7 +21,7 @@ class CommandFailed(Exception):
 class LoopTransport:
     """A commands' transport for a dispatcher that lives in an event loop of another thread."""
 
-    def __init__(self, dispatcher: Dispatcher, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, dispatcher: Answerer, loop: asyncio.AbstractEventLoop) -> None:
         self._dispatcher, self._loop = dispatcher, loop
 
     def call(self, kind: str, /, **fields: Any) -> Any:
@@ -45,7 +45,7 @@ def run_line(line: str, where: object, transport: Any) -> str:
 
 
 async def run_commands(
-    lines: Iterable[Any], dispatcher: Dispatcher, progress: Callable[[str], None]
+    lines: Iterable[Any], dispatcher: Answerer, progress: Callable[[str], None]
 ) -> None:
     """Run all lines in order; the first refused one ends the start.  Raises CommandFailed."""
     transport = LoopTransport(dispatcher, asyncio.get_running_loop())

@@ -110,7 +110,7 @@ class Master:
         fleet = Fleet(self._messages, self.count)
         context = Context(self.state, self.counters, fleet, self, self)
         self.dispatcher = Dispatcher(context)
-        self.server = ControlServer(self.dispatcher, client.socket_path(self.name))
+        self.server = ControlServer(self, client.socket_path(self.name))
         self._messages.on_event("neigh.learnt", self._neighbour_learnt)
         self._messages.on_event("addr.conflict", self._address_conflict)
         self._messages.on_event("resync", self._resync)
