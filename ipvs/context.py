@@ -62,6 +62,9 @@ class IpvsStruct(ctypes.Structure):
         ("stage_packets", ctypes.c_int64),
         ("mbufs", ctypes.c_int64 * SCRATCH),
         ("packet", PacketStruct * SCRATCH),
+        # Server-side references of connections opened in this burst, not in the index yet.
+        ("pending_count", ctypes.c_int64),
+        ("pending", ctypes.c_int64 * SCRATCH),
         ("out_rings", ctypes.c_int64 * MAX_WORKERS),  # pointer rings to the other workers
         ("in_rings", ctypes.c_int64 * MAX_WORKERS),
     ]

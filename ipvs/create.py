@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipvs.context import Ipvs, Packet
+from ipvs.context import SCRATCH, Ipvs, Packet
 from ipvs.dest import DEST_SIZE, Dest, connection_begins
 from ipvs.drops import CONN_CLASH, CONN_FULL, DEST_OVERLOAD, NO_DEST, NO_LADDR, NO_PORT
 from ipvs.entry import (
@@ -20,7 +20,15 @@ from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port
 from ipvs.schedulers import schedule
 from ipvs.service import IdList, Service, number_of
-from ipvs.table import arm, entry_of, give_entry, publish, take_entry
+from ipvs.table import (
+    arm,
+    entry_of,
+    give_entry,
+    prefetch_side,
+    publish,
+    publish_side,
+    take_entry,
+)
 from netdev.port import Port
 from runtime.jit import compiled
 from stack.checksum import difference
@@ -179,5 +187,22 @@ def create(ipvs, service, packet):
     set_deltas(entry)
     arm(w.table, slot, stack.now, w.init_timeout)
     connection_begins(w.dests, w.dest_stats, number)
-    publish(w.table, slot, 1 if mode == MODE_DR else 2)
+    if mode == MODE_FULLNAT and w.pending_count < SCRATCH:
+        # The tuple is ours alone and no reply can come before the packet is sent: the server's
+        # side is entered at the end of the burst, when its index line has arrived.
+        prefetch_side(w.table, slot, 1)
+        w.pending[w.pending_count] = slot
+        w.pending_count += 1
+        publish(w.table, slot, 1)
+    else:
+        publish(w.table, slot, 1 if mode == MODE_DR else 2)
     return slot * 2
+
+
+@compiled
+def publish_pending(ipvs):
+    """Enter the server's sides of the connections this burst opened into the index."""
+    w = Ipvs(ipvs)
+    for i in range(w.pending_count):
+        publish_side(w.table, w.pending[i], 1)
+    w.pending_count = 0

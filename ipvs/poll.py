@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from ipvs.classify import COMMON, classify
 from ipvs.context import MBUFS_AT, PACKET_SIZE, PACKETS_AT, Ipvs, Packet
+from ipvs.create import publish_pending
 from ipvs.entry import ENTRY_SIZE
 from ipvs.index import candidate
 from ipvs.known import forward_at_once
@@ -63,6 +64,8 @@ def handle(ipvs, count, handed):
             reason = miss(ipvs, packet, handed, k.data + ETHER_LEN + 20)
         if reason != 0:
             drop(w.stack, k.mbuf, reason)
+    if w.pending_count != 0:
+        publish_pending(ipvs)
 
 
 @compiled

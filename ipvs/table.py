@@ -10,9 +10,9 @@ import ctypes
 import os
 
 from ipvs.entry import ENTRY_SIZE, LIVE, LIVE_AT, Entry, Side, tuple_hash
-from ipvs.index import BUCKET_SIZE, SEED_AT, IndexStruct, buckets_for, insert, remove
+from ipvs.index import BUCKET_SIZE, SEED_AT, IndexStruct, buckets_for, home, insert, remove
 from runtime import wheel
-from runtime.intrinsics import load32, store32, store32_release
+from runtime.intrinsics import load32, prefetch_write, store32, store32_release
 from runtime.jit import compiled, inlined
 from runtime.pointers import view
 
@@ -83,6 +83,11 @@ def take_entry(table):
     else:
         return 0
     t.count += 1
+    # The next connection will want these lines.
+    following = t.free if t.free != 0 else t.high + 1
+    prefetch_write(t.entries + following * ENTRY_SIZE)
+    prefetch_write(t.entries + following * ENTRY_SIZE + 64)
+    prefetch_write(t.links + following * 8)
     return number
 
 
@@ -105,14 +110,26 @@ def hash_side(table, number, side):
 
 
 @compiled
+def publish_side(table, number, side):
+    """Make one side of an entry findable."""
+    insert(table + INDEX_AT, hash_side(table, number, side), number * 2 + side)
+    return 0
+
+
+@compiled
+def prefetch_side(table, number, side):
+    """Begin to load the index line that publish_side will write."""
+    prefetch_write(home(table + INDEX_AT, hash_side(table, number, side)))
+    return 0
+
+
+@compiled
 def publish(table, number, sides):
     """Make a filled-in entry findable by ``sides`` (1: client's, 2: both) and live."""
-    index = table + INDEX_AT
-    insert(index, hash_side(table, number, 0), number * 2)
+    publish_side(table, number, 0)
     if sides == 2:
-        insert(index, hash_side(table, number, 1), number * 2 + 1)
-    entry = entry_of(table, number)
-    store32_release(entry + LIVE_AT, LIVE)
+        publish_side(table, number, 1)
+    store32_release(entry_of(table, number) + LIVE_AT, LIVE)
     return 0
 
 
