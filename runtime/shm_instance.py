@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,9 +38,18 @@ class InstanceClaim:
     path: Path
     _fd: int = -1
 
-    def release(self) -> None:
-        """Give the instance back.  Idempotent.  The lock file stays: removing it would race."""
+    def release(self, remove: bool = False) -> None:
+        """Give the instance back.  Idempotent.
+
+        With ``remove`` the lock file goes too, and its folder when nothing else is in it.  That is
+        safe while the lock is held: who opened the file before finds that it is not the one at the
+        path any more, and takes the new one.
+        """
         if self._fd >= 0:
+            if remove and _stands(self._fd, self.path):
+                self.path.unlink()
+                with suppress(OSError):  # what else is there stays
+                    self.path.parent.rmdir()
             os.ftruncate(self._fd, 0)
             os.close(self._fd)
             self._fd = -1
@@ -54,19 +65,47 @@ def _lock_path(name: str, run_root: Path) -> Path:
     return run_root / check_instance(name) / "lock"
 
 
-def _try_lock(path: Path) -> int | None:
-    """Locked descriptor of ``path``; None when another descriptor holds the lock."""
-    # Not inheritable: a lock that leaked into a child would outlive the daemon.
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def _stands(fd: int, path: Path) -> bool:
+    """Whether the open file is still the one at ``path``."""
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _try_lock(path: Path, create: bool = True) -> int | None:
+    """Locked descriptor of ``path``; None when another descriptor holds the lock.
+
+    Raises FileNotFoundError when there is no such file, or with ``create`` no such folder.
+    """
+    # Not inheritable: a lock that leaked into a child would outlive the daemon.
+    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+    while True:
+        fd = os.open(path, flags, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        except OSError:
+            os.close(fd)
+            raise
+        if _stands(fd, path):
+            return fd
+        os.close(fd)  # its holder removed it between our open and its release
+
+
+def _make_and_lock(path: Path) -> int | None:
+    """As _try_lock, also while a holder that ends removes the folder."""
+    while True:
+        try:
+            path.parent.mkdir(mode=0o755, parents=True)
+        except FileExistsError:
+            with suppress(FileNotFoundError):
+                if not stat.S_ISDIR(path.parent.stat().st_mode):
+                    raise
+        with suppress(FileNotFoundError):
+            return _try_lock(path)
 
 
 def _holder(path: Path) -> int:
@@ -93,8 +132,7 @@ def claim_instance(name: str, run_root: Path = RUN_ROOT, attempts: int = 3) -> I
     """
     path = _lock_path(name, run_root)
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        while (fd := _try_lock(path)) is None:
+        while (fd := _make_and_lock(path)) is None:
             pid = _holder(path)
             attempts -= 1
             # Nobody to see behind the lock: a status command may just be probing it.
@@ -111,10 +149,10 @@ def claim_instance(name: str, run_root: Path = RUN_ROOT, attempts: int = 3) -> I
 def instance_holder(name: str, run_root: Path = RUN_ROOT) -> int | None:
     """Pid of the live daemon that holds ``name`` (0 unknown), None when nobody does."""
     path = _lock_path(name, run_root)
-    if not path.exists():
-        return None
     try:
-        fd = _try_lock(path)
+        fd = _try_lock(path, create=False)
+    except FileNotFoundError:
+        return None
     except OSError as problem:
         raise InstanceError(f"cannot use lock file {path}: {problem.strerror}") from None
     if fd is None:
