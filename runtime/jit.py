@@ -17,7 +17,7 @@ PACKAGES = ("runtime", "netdev", "stack", "ipvs")
 # Control-plane files: nothing compiled comes from them, so their edits keep the cache warm.
 NOT_COMPILED = (
     *("config", "log", "messages", "shm", "supervise", "eal", "ethdev", "portspec"),
-    *("steering", "verify", "apply", "worker"),
+    *("steering", "verify", "apply", "worker", "perfmap"),
 )
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -49,13 +49,20 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dpvs"
 
 
-CACHE_DIR = cache_root() / source_key()
+# The same code with line tables, for profilers: a cache of its own.
+LINES = os.environ.get("DPVS_PERF_LINES", "0") not in ("", "0")
+CACHE_DIR = cache_root() / (source_key() + ("-lines" if LINES else ""))
 os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
 
 import numba  # noqa: E402  (the cache folder must be known before numba reads its settings)
 
 numba.config.CACHE_DIR = str(CACHE_DIR)  # type: ignore[attr-defined]
 JIT = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+OPTIONS: dict[str, bool] = {}
+if JIT and LINES:
+    from runtime import perfmap_lines
+
+    OPTIONS = perfmap_lines.enable()
 
 # Written when everything was compiled: from then on a process loads only what it calls.
 COMPLETE = CACHE_DIR / "complete"
@@ -81,6 +88,7 @@ def _compile(function: F, inline: bool) -> F:
         boundscheck=False,
         no_cfunc_wrapper=True,
         forceinline=inline,
+        **OPTIONS,
     )(function)
     if PROGRESS is not None:
         PROGRESS(function.__name__)
