@@ -137,10 +137,11 @@ def tsc_hz() -> int:
 def remove_files(prefix: str) -> list[str]:
     """Remove what a DPDK process with this file prefix leaves when killed; returns the paths."""
     removed = []
-    folder = Path("/var/run/dpdk") / prefix
-    if folder.is_dir():
-        shutil.rmtree(folder, ignore_errors=True)
-        removed.append(str(folder))
+    for root in ("/var/run/dpdk", f"{os.environ.get('XDG_RUNTIME_DIR', '/tmp')}/dpdk"):
+        folder = Path(root) / prefix
+        if folder.is_dir():
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(str(folder))
     huge = Path("/dev/hugepages")
     for path in huge.glob(f"{prefix}map_*") if huge.is_dir() else ():
         try:

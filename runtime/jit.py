@@ -23,18 +23,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def source_key() -> str:
-    """Hash of every source file that compiled code can come from.
+    """Hash of every source file that compiled code can come from, and of where it lies.
 
     numba looks only at the file of the outermost function when it decides whether a cached
     machine code is fresh; a change in an inlined callee of another file would go unseen.  A cache
-    folder named after all sources closes that hole.
+    folder named after all sources closes that hole.  numba itself keys by path and time stamp, so
+    both are in the name too: a folder marked complete then really serves this very checkout.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(ROOT).encode())
     for package in PACKAGES:
         for path in sorted((ROOT / package).glob("**/*.py")):
             if path.name.startswith(NOT_COMPILED):
                 continue
             digest.update(str(path.relative_to(ROOT)).encode())
+            digest.update(str(path.stat().st_mtime_ns).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

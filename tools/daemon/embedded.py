@@ -144,4 +144,5 @@ class Embedded:
         for port in self.started:
             ethdev.stop_port(port.number)
         eal.cleanup()
+        eal.remove_files(plan.file_prefix(self.name))
         ctypes.memset(self.address, 0, 8)

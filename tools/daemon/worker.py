@@ -83,6 +83,7 @@ def poll(process: WorkerProcess, applier: Any, port: Any) -> None:
 
 def start(job: WorkerJob, process: WorkerProcess) -> None:
     """Bring the path up and run it; raises DpdkError, SegmentError."""
+    from ipvs.loop import run
     from netdev import eal
     from runtime.messages import Channel, WorkerPort
     from tools.daemon.build import build
@@ -97,6 +98,8 @@ def start(job: WorkerJob, process: WorkerProcess) -> None:
     kept = applier.worker.recovered
     if kept:
         _log.warning("worker %d goes on with %d connections", job.index + 1, kept)
+    # Machine code is loaded before packets wait for it.
+    run(applier.worker.address, 0)
     process.settle()
     process.ready()
     poll(process, applier, port)
