@@ -7,6 +7,7 @@ RESULT_FD.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -14,29 +15,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from netdev import eal
+from netdev.eal import DpdkError
 from perf.errors import PerfError
+from tools.daemon.plan import file_prefix
 
 ROOT = Path(__file__).resolve().parent.parent
+_numbers = itertools.count(1)
 
 
 class Child:
-    """A measuring process that was started; ``result`` waits for it."""
+    """A measuring process that was started; ``result`` waits for it.
+
+    The function finds a DPDK instance name of its own in ``job["name"]``.
+    """
 
     def __init__(self, function: str, job: dict[str, Any]) -> None:
         read, write = os.pipe()
-        words = [sys.executable, "-m", "perf.child", function, str(write), json.dumps(job)]
-        self._reader = read
-        self._process = subprocess.Popen(
-            words, cwd=ROOT, pass_fds=(write,), stdin=subprocess.DEVNULL
-        )
+        self._name = f"perf{os.getpid()}-{next(_numbers)}"
+        text = json.dumps({**job, "name": self._name})
+        words = [sys.executable, "-m", "perf.child", function, str(write), text]
+        self._reader = os.fdopen(read)
+        self._process = subprocess.Popen(words, cwd=ROOT, pass_fds=(write,), stdin=subprocess.PIPE)
         os.close(write)
 
-    def result(self) -> Any:
-        """What the function returned.  Raises PerfError with its error, or how it died."""
-        with os.fdopen(self._reader) as stream:
-            text = stream.read()
-        status = self._process.wait()
+    def _line(self) -> Any:
+        text = self._reader.readline()
         if not text:
+            status = self._process.wait()
             how = f"signal {-status}" if status < 0 else f"status {status}"
             raise PerfError(f"the measuring process ended with {how} and no result")
         answer = json.loads(text)
@@ -44,11 +50,44 @@ class Child:
             raise PerfError(answer["error"])
         return answer["result"]
 
+    def ready(self) -> None:
+        """Wait until the function waits at its ``gate``.  PerfError when it failed before."""
+        self._line()
+
+    def go(self, moment: float) -> None:
+        """Let it pass the gate at ``moment`` (time.monotonic)."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{moment}\n".encode())
+        self._process.stdin.flush()
+
+    def result(self) -> Any:
+        """What the function returned.  Raises PerfError with its error, or how it died."""
+        return self._line()
+
     def end(self) -> None:
-        """Stop it if it still runs."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        """Stop it if it still runs; remove what DPDK leaves of a killed process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._reader.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
             self._process.wait()
+        eal.remove_files(file_prefix(self._name))
+
+
+def _say(answer: dict[str, Any]) -> None:
+    os.write(int(sys.argv[2]), json.dumps(answer).encode() + b"\n")
+
+
+def gate() -> float:
+    """In a measuring process: wait for the others; the moment (time.monotonic) to begin at."""
+    _say({"result": "ready"})
+    line = sys.stdin.readline()
+    if not line:
+        raise PerfError("the benchmark was ended")
+    return float(line)
 
 
 def in_child(function: str, job: dict[str, Any]) -> Any:
@@ -62,20 +101,18 @@ def in_child(function: str, job: dict[str, Any]) -> Any:
 
 def main() -> int:
     """See the module's text."""
-    from netdev.eal import DpdkError
     from tools.daemon.commands import CommandFailed
 
-    function, fd, job = sys.argv[1:4]
+    function, _, job = sys.argv[1:4]
     module, _, name = function.partition(":")
     try:
-        result = getattr(importlib.import_module(module), name)(json.loads(job))
-        answer = {"result": result}
+        _say({"result": getattr(importlib.import_module(module), name)(json.loads(job))})
     except (PerfError, DpdkError, CommandFailed, OSError) as error:
-        answer = {"error": " ".join(str(error).split())}
-    with os.fdopen(int(fd), "w") as stream:
-        json.dump(answer, stream)
+        _say({"error": " ".join(str(error).split())})
     return 0
 
 
 if __name__ == "__main__":
+    # One module, not two: what the function imports from perf.child is this very program.
+    sys.modules["perf.child"] = sys.modules["__main__"]
     raise SystemExit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipvs.loop import run
 from netdev.abi import FastPath
 from netdev.port import BURST
-from runtime.intrinsics import call3, load64, mum, rdtsc, store64
+from runtime.intrinsics import call3, load64, mum, rdtsc, shr, store64, wrap
 from runtime.jit import compiled
 
 
@@ -48,3 +48,28 @@ def spin(steps):
         x = mum(x, x | 1)
     ended = rdtsc()
     return ended - began + (1 if x == 0 else 0)  # x counts, or the loop would be left out
+
+
+@compiled
+def crowd(steps):
+    """Cycles of ``steps`` rounds of many independent operations.
+
+    They fill the execution ports, so they take longer when the core's other hardware thread
+    (another program, or another virtual machine) is at work.
+    """
+    began = rdtsc()
+    a = began | 1
+    b = began | 2
+    c = began | 4
+    d = began | 8
+    for _ in range(steps):
+        a = a ^ wrap(a << 13)
+        b = b ^ wrap(b << 17)
+        c = c ^ wrap(c << 5)
+        d = d ^ wrap(d << 11)
+        a = a ^ shr(a, 7)
+        b = b ^ shr(b, 9)
+        c = c ^ shr(c, 3)
+        d = d ^ shr(d, 19)
+    ended = rdtsc()
+    return ended - began + (1 if (a ^ b ^ c ^ d) == 0 else 0)

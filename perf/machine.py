@@ -43,7 +43,7 @@ def describe() -> dict[str, Any]:
 
     flags = _cpu_field("flags").split()
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         "cpu": _cpu_field("model name"),
         "cpus": os.cpu_count(),
         "cache": _cpu_field("cache size"),

@@ -66,8 +66,8 @@ def commands(services: Iterable[Service], mode: str) -> list[str]:
     return lines
 
 
-def config(services: Iterable[Service], mode: str, vdev: str, table: int, extra: str = "") -> str:
-    """A dpvs.conf for these services over DPDK device ``vdev``; ``extra``: more of ipvs_defs."""
+def config(services: Iterable[Service], mode: str, vdev: str, table: int) -> str:
+    """A dpvs.conf for these services over DPDK device ``vdev``, ``table`` connections."""
     body = "\n".join(f"    {line}" for line in commands(services, mode))
     return f"""\
 global_defs {{
@@ -107,7 +107,7 @@ ipvs_defs {{
     conn {{
         conn_table_size {table}
     }}
-{extra}}}
+}}
 commands {{
 {body}
 }}

@@ -31,11 +31,12 @@ def ends_of(frame: bytes) -> Ends:
     return src, dst, sport, dport
 
 
-def rewritten(frame: bytes, ends: Ends, to: bytes, sender: bytes) -> bytes:
-    """``frame`` with new ends and MAC addresses, checksums computed afresh."""
+def rewritten(frame: bytes, ends: Ends, to: bytes, sender: bytes, ttl: int = 0) -> bytes:
+    """``frame`` with new ends and MAC addresses, TTL less ``ttl``, checksums computed afresh."""
     proto, total = frame[23], struct.unpack(">H", frame[16:18])[0]
     src, dst, sport, dport = ends
     head = bytearray(frame[14:34])
+    head[8] -= ttl
     head[10:12] = b"\0\0"
     head[12:20] = struct.pack(">II", src, dst)
     head[10:12] = struct.pack(">H", internet_checksum(bytes(head)))
@@ -57,6 +58,7 @@ class Oracle:
     mode: str
     services: set[tuple[int, int]]  # (address, port) of the virtual services
     mac: bytes  # of our port
+    ttl: int = 0  # taken off each packet (ipvs_defs/conn/xmit_ttl)
     chosen: dict[Ends, Ends] = field(default_factory=dict)
     back: dict[Ends, Ends] = field(default_factory=dict)
     servers: dict[int, bytes] = field(
@@ -71,7 +73,7 @@ class Oracle:
             to = self._to_server(was, now, sent)
         else:
             now, to = self._to_client(was, now)
-        wanted = rewritten(received, now, to, self.mac)
+        wanted = rewritten(received, now, to, self.mac, self.ttl)
         if sent != wanted:
             at = next((i for i in range(len(wanted)) if sent[i : i + 1] != wanted[i : i + 1]), -1)
             raise PerfError(

@@ -17,31 +17,14 @@ from perf import network
 from perf.child import in_child
 from perf.errors import PerfError
 from perf.huge import pages_for, reserved
+from perf.options import CPU, ROUNDS, SECONDS, Counts
 from perf.replay_cases import Case, examine, generate
-from perf.report import Report, grid, trio
+from perf.report import Report, trio
 from perf.traffic import MAX_FLOWS
 
 HEAD = ("case", "flows", "frames", "Mpps", "cycles/packet", "driver", "own cycles", "own Mpps")
 TABLE = 2097151  # conn_pool_size's default
 SPARE = 8191
-
-
-class Flows(click.ParamType):
-    """A comma-separated list of flow counts."""
-
-    name = "N,N,..."
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> list[int]:
-        """Counts between 1 and what the client addresses allow."""
-        if isinstance(value, list):
-            return value
-        try:
-            found = [int(word) for word in value.split(",")]
-        except ValueError:
-            self.fail(f"{value!r} is not a list of numbers such as 1,1024", param, ctx)
-        if not all(1 <= flows <= MAX_FLOWS for flows in found):
-            self.fail(f"flows are from 1 to {MAX_FLOWS}", param, ctx)
-        return found
 
 
 def parse_service(text: str) -> network.Service:
@@ -86,30 +69,29 @@ def add(report: Report, case: Case, result: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
-def stage_table(results: list[tuple[str, dict[str, float]]]) -> list[str]:
-    """Cycles a packet by stage."""
+def add_stages(report: Report, results: list[tuple[str, dict[str, float]]]) -> None:
+    """Table of cycles a packet by stage."""
     names = list(results[0][1])
     rows = [
         [case, *(f"{stages[name]:.1f}" for name in names), f"{sum(stages.values()):.1f}"]
         for case, stages in results
     ]
-    return ["Cycles a packet by stage (median):", *grid(["case", *names, "sum"], rows)]
+    report.table("Cycles a packet by stage (median):", ["case", *names, "sum"], rows)
 
 
 @click.command()
 @click.option("--pcap", type=click.Path(path_type=Path), help="Replay this file.")
 @click.option("--service", "services", multiple=True, help="PROTO:ADDRESS:PORT in --pcap.")
-@click.option("--flows", type=Flows(), default="1,1024,65536", show_default=True)
+@click.option("--flows", type=Counts(MAX_FLOWS), default="1,1024,65536", show_default=True)
 @click.option("--mode", type=click.Choice(network.MODES), default="fullnat", show_default=True)
 @click.option("--proto", type=click.Choice(list(network.PROTOCOLS)), default="udp")
 @click.option("--shuffled", is_flag=True, help="Four rounds, each in a new random order.")
 @click.option("--both", is_flag=True, help="Each client frame is followed by its reply.")
 @click.option("--table", type=click.IntRange(64, 1 << 26), default=TABLE, show_default=True,
               help="Size of the connection table.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True)
-@click.option("--seconds", type=click.FloatRange(0.01, 0.6), default=0.3, show_default=True,
-              help="Length of a round.")  # fmt: skip
-@click.option("--cpu", type=int, help="Measure on this cpu (default: the highest).")
+@ROUNDS
+@SECONDS
+@CPU
 @click.option("--keep", type=click.Path(path_type=Path), help="Leave generated files here.")
 def command(
     pcap: Path | None, services: tuple[str, ...], flows: list[int], mode: str, proto: str,
@@ -132,11 +114,10 @@ def command(
             stages.append((case.name, result["stages"]))
             if not keep and pcap is None:
                 case.path.unlink()
-    report.tables.append(stage_table(stages))
-    compared = sum(result["compared"] for result in report.data)
-    report.notes.append(
-        f"min / median / max of {rounds} rounds of {seconds} s; driver: receive and transmit "
-        f"only; nothing lost; {compared:,} packets equal to the oracle's, byte by byte."
+    add_stages(report, stages)
+    report.check_notes(
+        f"min / median / max of {rounds} rounds of {seconds} s; driver: receive and transmit only; "
+        f"table of {table:,}",
+        rounds * len(report.data),
     )
-    path = report.save()
-    click.echo(report.text() + f"\nwritten: {path} and .json")
+    report.finish()

@@ -17,7 +17,7 @@ def forward_once(job: dict[str, Any]) -> int:
     vdev = f"net_pcap0,rx_pcap={job['pcap']},tx_pcap={job['sent']}"
     services = [(proto, address, port) for proto, address, port in job["services"]]
     text = network.config(services, job["mode"], vdev, job["table"])
-    bench = Bench(load(text, BUFFERS), bytes.fromhex(job["mac"]), name="perffirst")
+    bench = Bench(load(text, BUFFERS), bytes.fromhex(job["mac"]), name=job["name"])
     try:
         total = 0
         while True:

@@ -26,7 +26,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     services = [(proto, address, port) for proto, address, port in job["services"]]
     vdev = f"net_pcap0,rx_pcap={job['pcap']},infinite_rx=1"
     text = network.config(services, job["mode"], vdev, job["table"])
-    bench = Bench(load(text, job["frames"] + SPARE), mac, name=f"perf{cpu}")
+    bench = Bench(load(text, job["frames"] + SPARE), mac, name=job["name"])
     try:
         keys = {(network.number(address), port) for _, address, port in services}
         return _measure(bench, watch, Oracle(job["mode"], keys, mac), job)
@@ -63,6 +63,7 @@ def _measure(bench: Bench, watch: Watch, oracle: Oracle, job: dict[str, Any]) ->
         "connections": opened,
         "compared": compared,
         "hz": bench.hz,
+        "crowded": watch.crowded_rounds,
         "stages": {name: statistics.median(one[name] for one in staged) for name in staged[0]},
         "cycles": spread(cycles),
         "driver": driver,

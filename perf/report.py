@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import click
+
 from perf import machine
 
 OUT = Path(os.environ.get("DPVS_PERF_OUT") or Path(__file__).resolve().parent / "out")
@@ -56,6 +58,28 @@ class Report:
         """One case: its cells, and everything that was measured."""
         self.rows.append(row)
         self.data.append(data)
+
+    def table(self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Add a further table."""
+        self.tables.append([title, *grid(head, rows)])
+
+    def check_notes(self, conditions: str, rounds: int) -> None:
+        """Say how it was measured and what was checked."""
+        compared = sum(int(case.get("compared", 0)) for case in self.data)
+        self.notes.append(
+            f"{conditions}; nothing lost; {compared:,} packets equal to the oracle's, byte by byte."
+        )
+        crowded = sum(int(case.get("crowded", 0)) for case in self.data)
+        if crowded:
+            self.notes.append(
+                f"{crowded} of {rounds} rounds ran while the core was slower than "
+                "at its best (neighbours on the same hardware): these figures are lower bounds."
+            )
+
+    def finish(self) -> None:
+        """Save and show."""
+        path = self.save()
+        click.echo(f"{self.text()}\nwritten: {path} and .json")
 
     def text(self) -> str:
         """The whole report."""

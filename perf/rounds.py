@@ -16,7 +16,8 @@ PATIENCE = 8  # attempts per wanted round
 def undisturbed(watch: Watch, count: int, measure: Callable[[], Any]) -> list[Any]:
     """Results of ``count`` calls of ``measure`` during which the core was ours.
 
-    Disturbed rounds are thrown away.  PerfError when there are too many of them.
+    Disturbed rounds are thrown away.  PerfError when there are too many of them.  How many of the
+    others were crowded is added to ``watch.crowded_rounds``.
     """
     results: list[Any] = []
     troubles: Counter[str] = Counter()
@@ -27,6 +28,7 @@ def undisturbed(watch: Watch, count: int, measure: Callable[[], Any]) -> list[An
             troubles[watch.trouble] += 1
             continue
         results.append(result)
+        watch.crowded_rounds += watch.crowded
         if len(results) == count:
             return results
     worst, _ = troubles.most_common(1)[0]

@@ -7,12 +7,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from perf.loops import spin
+from perf.loops import crowd, spin
 
-STEPS = 200_000
+STEPS = 100_000
 SHARE = 0.985  # of the wall clock this thread must have run
-SLOWER = 1.06  # the core may take this much longer than at its fastest
+THROTTLED = 1.5  # times the shortest cycle seen: turbo comes and goes, but not by that much
+CROWDED = 1.2  # the same for work that fills all execution ports
 STEAL_SHARE = 0.02
+BREATH = 0.08  # of a round's length for the others: real-time processes may not take it all
 
 
 def pin(cpu: int | None = None) -> int:
@@ -42,19 +44,26 @@ def steal_seconds(cpu: int) -> float:
 
 
 class Watch:
-    """Judges rounds: ``with watch: ...`` and then ``watch.trouble`` (empty when all was well)."""
+    """Judges rounds: ``with watch: ...``, then ``watch.trouble`` is empty when the core was ours.
+
+    ``watch.crowded`` tells that it was slower than at its best (its other hardware thread was
+    busy, or the clock was down), but worked: such a figure is a lower bound.
+    """
 
     def __init__(self, cpu: int) -> None:
         self.cpu = cpu
         self.trouble = ""
-        self.best = min(self._spin() for _ in range(20))
+        self.crowded = False
+        self.crowded_rounds = 0
+        probes = [self._probe() for _ in range(40)]
+        self._best = [min(probe[i] for probe in probes) for i in range(2)]
 
-    def _spin(self) -> float:
-        return float(spin(STEPS)) / STEPS
+    def _probe(self) -> tuple[float, float]:
+        return spin(STEPS) / STEPS, crowd(STEPS) / STEPS
 
     def __enter__(self) -> Watch:
         _schedule(os.SCHED_FIFO, 1)
-        self._before = self._spin()
+        self._before = self._probe()
         self._steal = steal_seconds(self.cpu)
         self._wall, self._own = time.perf_counter(), time.thread_time()
         return self
@@ -62,14 +71,17 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         wall, own = time.perf_counter() - self._wall, time.thread_time() - self._own
         steal = steal_seconds(self.cpu) - self._steal
-        after = self._spin()
+        after = self._probe()
         _schedule(os.SCHED_OTHER, 0)
-        self.best = min(self.best, self._before, after)
-        slow = max(self._before, after) / self.best
+        time.sleep(wall * BREATH)
+        pairs = list(zip(self._before, after, strict=True))
+        self._best = [min(best, *pair) for best, pair in zip(self._best, pairs, strict=True)]
+        slow, full = (max(pair) / best for best, pair in zip(self._best, pairs, strict=True))
+        self.crowded = max(slow, full) > CROWDED
         self.trouble = ""
         if own < wall * SHARE:
             self.trouble = f"other programs had {100 - 100 * own / wall:.0f}% of cpu {self.cpu}"
         elif steal > max(wall * STEAL_SHARE, 0.011):
             self.trouble = f"the hypervisor took {100 * steal / wall:.0f}% of cpu {self.cpu}"
-        elif slow > SLOWER:
+        elif slow > THROTTLED:
             self.trouble = f"cpu {self.cpu} ran {slow:.2f} times slower than at its fastest"
