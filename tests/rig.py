@@ -12,11 +12,15 @@ from collections import deque
 from ipvs import table
 from ipvs.apply import Applier, mac_number
 from ipvs.context import Ipvs
-from ipvs.loop import iterate
+from ipvs.expire import expire
+from ipvs.loop import flush_ports, iterate
+from ipvs.poll import poll_ports, poll_rings
 from ipvs.worker import Worker, shared_offsets
 from netdev.abi import HEADROOM, FastPathStruct, Mbuf, MbufStruct
 from netdev.port import PortStruct
+from runtime import pointer_ring
 from runtime.intrinsics import store64
+from stack.arp import age
 from stack.context import Stack
 from stack.drops import REASONS
 
@@ -69,7 +73,8 @@ class FakePort:
         self.incoming, self.sent = deque(), []
         self.refuse = 0
         self.rx, self.tx = BURST_CALL(self._rx), BURST_CALL(self._tx)
-        self.queues = (ctypes.c_int64 * 1)(index)
+        # Whatever its number, a queue of this port is known to the driver as the port's index.
+        self.queues = (ctypes.c_int64 * 64)(*[index] * 64)
         self.fast = FastPathStruct()
         self.fast.rx_burst = ctypes.cast(self.rx, ctypes.c_void_p).value
         self.fast.tx_burst = ctypes.cast(self.tx, ctypes.c_void_p).value
@@ -101,17 +106,28 @@ class FakePort:
 
 
 class Rig:
-    """One worker (of ``workers``) with two ports, wan 0 and lan 1."""
+    """One worker (of ``workers``) with two ports, wan 0 and lan 1.
 
-    def __init__(self, index=0, workers=1, capacity=1024, replicas=1, rings=None, memory=None):
-        self.pool = FakePool()
+    ``pool``: another rig's, when mbufs go from worker to worker.  ``memory`` and ``table_memory``:
+    those of a rig whose worker died.  ``now``: start of the clock in ms, when tests steer it
+    (see ``at``) instead of the time stamp counter.
+    """
+
+    def __init__(
+        self, index=0, workers=1, capacity=1024, replicas=1, memory=None, table_memory=None,
+        pool=None, now=None,
+    ):  # fmt: skip
+        self.pool = pool or FakePool()
         self.ports = [FakePort(self.pool, i) for i in range(2)]
-        offsets, size = shared_offsets()
+        _, size = shared_offsets()
         self.shared = memory or (ctypes.c_uint8 * size)()
         self.worker = Worker(index, workers, ctypes.addressof(self.shared), HZ)
         self.address = self.worker.address
         self.w = Ipvs(self.address)
         self.stack = Stack(self.w.stack)
+        if now is not None:
+            self.stack.now = now
+            self.worker.now = lambda: now
         self.worker.set_calls(
             1,
             ctypes.cast(self.pool.dequeue, ctypes.c_void_p).value,
@@ -122,11 +138,13 @@ class Rig:
             memory_.fast = ctypes.addressof(port.fast)
             memory_.calls = self.stack.calls
             memory_.mac = mac_number(MACS[i])
-            memory_.rx_queue = memory_.tx_queue = 0
+            memory_.rx_queue = memory_.tx_queue = index
             memory_.index, memory_.mtu, memory_.up = i, 1500, 1
             self.stack.ports[i] = ctypes.addressof(memory_)
         self.stack.port_count = 2
-        self.table_memory = (ctypes.c_uint8 * (table.table_bytes(capacity) + 64))()
+        self.table_memory = table_memory or (
+            ctypes.c_uint8 * (table.table_bytes(capacity) + 64)
+        )()
         at = (ctypes.addressof(self.table_memory) + 63) & ~63
         self.worker.attach_table(at, table.table_bytes(capacity), capacity)
         self.applier = Applier(self.worker, replicas)
@@ -141,6 +159,21 @@ class Rig:
         """Iterate; returns what each port sent."""
         for _ in range(rounds):
             iterate(self.address)
+        return self._sent()
+
+    def at(self, ms, rounds=1, budget=64):
+        """What ``iterate`` does, with the clock at ``ms``; returns what each port sent."""
+        self.stack.now = ms & 0xFFFFFFFF
+        for _ in range(rounds):
+            poll_ports(self.address)
+            if self.worker.count > 1:
+                poll_rings(self.address)
+            expire(self.address, budget)
+            age(self.w.stack, budget)
+            flush_ports(self.w.stack)
+        return self._sent()
+
+    def _sent(self):
         result = [list(port.sent) for port in self.ports]
         for port in self.ports:
             port.sent.clear()
@@ -159,3 +192,17 @@ class Rig:
     def in_flight(self):
         """Mbufs neither free nor sent: must be 0 unless packets wait for a neighbour."""
         return len(self.pool.all) - len(self.pool.free)
+
+
+def connect(rigs, slots=64):
+    """Rings between all workers, as they hand packets over; returns the memory to keep."""
+    kept = []
+    for source in rigs:
+        for target in rigs:
+            if source is not target:
+                memory = (ctypes.c_int64 * (pointer_ring.size_bytes(slots) // 8))()
+                pointer_ring.initialise(ctypes.addressof(memory), slots)
+                source.w.out_rings[target.worker.index] = ctypes.addressof(memory)
+                target.w.in_rings[source.worker.index] = ctypes.addressof(memory)
+                kept.append(memory)
+    return kept
