@@ -140,6 +140,7 @@ def insert(table, prefix, length, kind, gateway, port, source, mtu):
             return 0
         found = t.routes + (entry - 1) * ROUTE_SIZE
         t.free = Route(found).next
+        Route(found).flags = 0
         heads = Heads(t.heads)
         bucket = _bucket(table, prefix, length)
         Route(found).next = heads.head[bucket]
