@@ -14,6 +14,7 @@ from stack.drops import (
     ARP_SENDER,
     ARP_SHORT,
     ARP_TARGET,
+    ETH_OTHERHOST,
     NEIGH_FULL,
     NO_MBUF,
 )
@@ -165,6 +166,9 @@ def _tell(stack, entry, changed):
 @compiled
 def _valid(stack, data, length, port):
     """0 when the ARP packet at ``data`` is well-formed and its sender believable."""
+    dst = load64(data) & MAC_MASK
+    if dst & 1 == 0 and dst != Port(Stack(stack).ports[port]).mac:
+        return ETH_OTHERHOST
     if length < ETHER_LEN + ARP_LEN:
         return ARP_SHORT
     arp = Arp(data + ETHER_LEN)

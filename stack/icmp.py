@@ -7,7 +7,7 @@ from netdev.mbuf import allocate, data_of, set_length
 from netdev.port import transmit
 from runtime.intrinsics import copy, load8, store16, store64
 from runtime.jit import compiled
-from stack.checksum import checksum, difference, fold, sum_bytes, update
+from stack.checksum import checksum, fold, sum_bytes
 from stack.context import Stack
 from stack.drops import ICMP_CHECKSUM, ICMP_RATE, ICMP_SHORT, ICMP_TYPE, NO_MBUF
 from stack.headers import ETHER_LEN, IP_OFFSET, PROTO_ICMP, Icmp, Ipv4
@@ -40,9 +40,9 @@ def echo(stack, mbuf, data):
     if icmp.type != ECHO or icmp.code != 0:
         return ICMP_TYPE
     icmp.type = ECHO_REPLY
-    # Type and code are the first word: 0x0800 became 0x0000 (native order 0x0008).
-    at = icmp.ptr + 2
-    store16(at, update(load8(at) | (load8(at + 1) << 8), difference(0x0008, 0)))
+    # Summed anew: an update (RFC 1624) of a message that becomes all zeros would end in 0.
+    icmp.check = 0
+    store16(icmp.ptr + 2, checksum(icmp.ptr, length))
     src = ip.src
     ip.src = ip.dst
     ip.dst = src

@@ -119,6 +119,14 @@ def frame_class(stack, data, port):
 
 
 @compiled
+def route_mtu(stack, route):
+    """Bytes of an IP packet that may leave by ``route``."""
+    r = Route(route)
+    mtu = Port(Stack(stack).ports[r.port]).mtu
+    return r.mtu if (r.mtu != 0 and r.mtu < mtu) else mtu
+
+
+@compiled
 def send_via(stack, route, dst, mbuf, data):
     """Hand an IPv4 packet to the next hop of ``route``: MTU check, neighbour; 0 or a reason.
 
@@ -131,9 +139,7 @@ def send_via(stack, route, dst, mbuf, data):
     p = Port(s.ports[r.port])
     if p.up == 0 or p.tx_queue < 0:
         return PORT_DOWN
-    mtu = p.mtu
-    if r.mtu != 0 and r.mtu < mtu:
-        mtu = r.mtu
+    mtu = route_mtu(stack, route)
     if Mbuf(mbuf).pkt_len - ETHER_LEN > mtu:
         send_error(stack, mbuf, data, UNREACHABLE, FRAG_NEEDED, mtu)
         return IP_TOO_BIG
@@ -169,15 +175,20 @@ def forward(stack, route, mbuf, data):
     """Forward a packet that is not for us (RFC 1812 5.2, 5.3); 0 or a drop reason."""
     if Stack(stack).forwarding == 0:
         return IP_NOT_FORWARDED
-    if route == 0:
-        send_error(stack, mbuf, data, UNREACHABLE, 0, 0)
-        return IP_NO_ROUTE
     ip = Ipv4(data + ETHER_LEN)
     if ip.dst >> 28 == 14:
         return IP_DESTINATION
+    if route == 0:
+        send_error(stack, mbuf, data, UNREACHABLE, 0, 0)
+        return IP_NO_ROUTE
     if ip.ttl <= 1:
         send_error(stack, mbuf, data, TIME_EXCEEDED, 0, 0)
         return IP_TTL
+    # Before the TTL is lowered: the error quotes the packet as it came.
+    mtu = route_mtu(stack, route)
+    if ip.total > mtu:
+        send_error(stack, mbuf, data, UNREACHABLE, FRAG_NEEDED, mtu)
+        return IP_TOO_BIG
     decrement_ttl(ip.ptr)
     return send_via(stack, route, ip.dst, mbuf, data)
 
