@@ -31,6 +31,8 @@ class ServiceRecords(InetRecords):
         number, address = body["id"], address_number(body["addr"])
         if not 0 <= number < pools.MAX_LADDRS:
             raise ApplyError(f"local address id {number} out of range")
+        if body["dev"] >= self.stack.port_count:
+            raise ApplyError(f"no port {body['dev']} in this worker")
         known = self.pool_memory.get(number)
         if known is not None and known[1] == body["addr"]:
             return
@@ -42,7 +44,7 @@ class ServiceRecords(InetRecords):
         known_rss = 1 if self.worker.count > 1 and reta.size else 0
         marks = (ctypes.c_uint8 * (self.replicas * pools.RING))()
         held = ctypes.addressof(marks)
-        rebuild.mark_ports(w.table, number, held)
+        rebuild.mark_ports(w.table, number, held, self.replicas)
         stats = w.laddr_stats + number * pools.LADDR_STATS_SIZE
         pools.fill_pools(
             local.ptr, stats, memory, self.replicas, w.worker, w.workers, known_rss, held

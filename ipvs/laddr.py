@@ -144,8 +144,14 @@ def take_port(laddr, stats, rss, replica, daddr, dport, my_queue):
 
 @compiled
 def give_port(laddr, stats, replica, port):
-    """Return a port to the tail of its replica."""
+    """Return a port to the tail of its replica.
+
+    Nothing happens when this worker has no such pool: it may have begun, on the connections of a
+    dead worker, after the address was removed.
+    """
     a = Laddr(laddr)
+    if replica >= a.replicas:
+        return 0
     head = Replica(a.heads + replica * REPLICA_SIZE)
     store16(a.rings + replica * RING * 2 + (head.given & (RING - 1)) * 2, port)
     head.given += 1

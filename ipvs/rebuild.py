@@ -9,11 +9,15 @@ from ipvs.dest import MAX_DESTS, STATS_SIZE, DestStats
 from ipvs.entry import ACTIVE, ENTRY_SIZE, HASHED1, LIVE, MODE_FULLNAT, Entry
 from ipvs.expire import remaining_ms
 from ipvs.index import BUCKET_SIZE
-from ipvs.laddr import RING
+from ipvs.laddr import MAX_LADDRS, RING
+from ipvs.service import MAX_SERVICES
 from ipvs.table import MAGIC, WHEEL_AT, Table, arm, entry_of, give_entry, publish
+from ipvs.tcp import TCP_STATES
 from runtime import wheel
-from runtime.intrinsics import store8
+from runtime.intrinsics import load8, store8
 from runtime.jit import compiled
+
+STATES = len(TCP_STATES)
 
 
 def is_table(address: int, length: int) -> bool:
@@ -26,7 +30,9 @@ def is_table(address: int, length: int) -> bool:
 def plausible(ipvs, entry):
     """1 when an entry that says it is live can be believed (its worker may have died writing)."""
     e = Entry(entry)
-    if e.live != LIVE or e.dest >= MAX_DESTS or e.state > 15 or e.mode > MODE_FULLNAT + 4:
+    if e.live != LIVE or e.dest >= MAX_DESTS or e.state >= STATES or e.mode > MODE_FULLNAT + 4:
+        return 0
+    if e.laddr > MAX_LADDRS or e.service >= MAX_SERVICES:
         return 0
     return 1 if e.side[0].addresses != 0 and e.side[0].ports != 0 else 0
 
@@ -61,14 +67,25 @@ def reinsert(ipvs, now):
 
 
 @compiled
-def mark_ports(table, laddr, marks):
-    """Set marks[replica][port] for every port of a local address that connections hold."""
+def mark_ports(table, laddr, marks, replicas):
+    """Set marks[replica][port] for every port of a local address that connections hold.
+
+    The replica is worked out anew (see replica_of): the number of pools may be another than when
+    the connection began.  A port that is marked already is returned by its first holder only.
+    """
     t = Table(table)
     for number in range(1, t.high + 1):
         e = Entry(entry_of(table, number))
         if e.live == LIVE and e.laddr == laddr + 1:
-            raw = (e.side[1].ports >> 16) & 0xFFFF
-            store8(marks + e.replica * RING + (((raw & 0xFF) << 8) | (raw >> 8)), 1)
+            server = e.side[1].addresses
+            low = ((server >> 8) & 0xFF00) | ((server >> 24) & 0xFF)
+            ports = e.side[1].ports
+            e.replica = (low + ((ports & 0xFF) << 8) + ((ports >> 8) & 0xFF)) & (replicas - 1)
+            at = marks + e.replica * RING + (((ports >> 8) & 0xFF00) | ((ports >> 24) & 0xFF))
+            if load8(at):
+                e.laddr = 0
+            else:
+                store8(at, 1)
 
 
 def recover(ipvs: int, now: int) -> int:
