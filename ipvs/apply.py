@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ipvs.apply_check import fault
 from ipvs.apply_inet import ApplyError, address_number, mac_number
 from ipvs.apply_services import ServiceRecords
 from ipvs.table import Table
@@ -17,7 +18,7 @@ from ipvs.worker import Worker
 # What makes a record's object one and the same, by the first word of its kind.
 IDENTITY = {
     "addr": ("addr", "dev"),
-    "route": ("dst", "plen", "dev"),
+    "route": ("dst", "plen"),
     "neigh": ("addr", "dev"),
     "laddr": ("id",),
     "svc": ("id",),
@@ -55,11 +56,11 @@ class Applier(ServiceRecords):
         handler = self.kinds.get(kind)
         if handler is None:
             raise ApplyError(f"unknown record kind {kind!r}")
-        try:
-            handler(body)
-            self._note(kind, body)
-        except KeyError as error:
-            raise ApplyError(f"{kind}: field {error} is missing") from error
+        wrong = fault(kind, body)
+        if wrong:
+            raise ApplyError(wrong)
+        handler(body)
+        self._note(kind, body)
 
     def _note(self, kind: str, body: dict[str, Any]) -> None:
         """Remember what exists, so that a snapshot can tell what no longer does."""

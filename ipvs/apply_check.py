@@ -1,0 +1,106 @@
+"""Check a whole replication record before anything of it is applied."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ipvs.dest import MAX_DESTS
+from ipvs.entry import MODES
+from ipvs.laddr import MAX_LADDRS
+from ipvs.service import MAX_SERVICES, SCHEDULERS
+
+Check = Callable[[Any], bool]
+
+
+def _number(low: int, high: int) -> Check:
+    return lambda value: isinstance(value, int) and low <= value <= high
+
+
+def _one_of(*names: str) -> Check:
+    return lambda value: isinstance(value, str) and value in names
+
+
+def _address(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and ipaddress.IPv4Address(value) is not None
+    except ValueError:
+        return False
+
+
+def _mac(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and len(bytes.fromhex(value.replace(":", ""))) == 6
+    except ValueError:
+        return False
+
+
+def _list(check: Check) -> Check:
+    return lambda value: isinstance(value, (list, tuple)) and all(map(check, value))
+
+
+def _numbers_by_name(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(U32, value.values()))
+
+
+U16, U32 = _number(0, 0xFFFF), _number(0, 0xFFFFFFFF)
+LENGTH, DEVICE = _number(0, 32), U16
+SERVER: dict[str, Check] = {
+    "id": _number(0, MAX_DESTS - 1), "addr": _address, "port": U16, "mode": _one_of(*MODES),
+    "weight": _number(-(1 << 31), (1 << 31) - 1), "u_thresh?": U32, "inhibited?": _number(0, 1),
+}  # fmt: skip
+
+
+def _server(value: Any) -> bool:
+    return isinstance(value, dict) and not _wrong(SERVER, value)
+
+
+# A field whose name ends in "?" may be absent or None.
+FIELDS: dict[str, dict[str, Check]] = {
+    "dev.set": {"id": DEVICE, "mac": _mac, "mtu": U16},
+    "addr.set": {"addr": _address, "dev": DEVICE},
+    "addr.del": {"addr": _address, "dev": DEVICE},
+    "route.set": {
+        "dst": _address, "plen": LENGTH, "kind": _one_of("local", "link", "gateway"),
+        "dev": DEVICE, "via?": _address, "src?": _address, "mtu?": U16,
+    },
+    "route.del": {"dst": _address, "plen": LENGTH},
+    "neigh.set": {"addr": _address, "dev": DEVICE, "mac": _mac},
+    "neigh.del": {"addr": _address, "dev": DEVICE},
+    "laddr.set": {"id": _number(0, MAX_LADDRS - 1), "addr": _address, "dev": DEVICE},
+    "laddr.del": {"id": _number(0, MAX_LADDRS - 1)},
+    "svc.set": {
+        "id": _number(0, MAX_SERVICES - 1), "addr": _address, "port": U16,
+        "proto": _one_of("tcp", "udp"), "sched": _one_of(*SCHEDULERS), "dests": _list(_server),
+        "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
+        "flags?": _list(lambda flag: isinstance(flag, str)),
+    },
+    "svc.del": {"id": _number(0, MAX_SERVICES - 1)},
+    "param.set": {
+        "tcp_timeouts?": _numbers_by_name, "udp_timeouts?": _numbers_by_name, "xmit_ttl?": U32,
+        "init_timeout?": U32, "forwarding?": U32, "neigh_timeout?": U32, "neigh_queue?": U32,
+    },
+}  # fmt: skip
+
+
+def _wrong(fields: Mapping[str, Check], body: Mapping[str, Any]) -> list[str]:
+    """What is wrong with ``body``, the first thing first."""
+    found = []
+    for name, check in fields.items():
+        plain = name.removesuffix("?")
+        value = body.get(plain)
+        if value is None and plain != name:
+            continue
+        if plain not in body:
+            found.append(f"field {plain!r} is missing")
+        elif not check(value):
+            found.append(f"field {plain!r} is impossible: {value!r}"[:200])
+    return found
+
+
+def fault(kind: str, body: Mapping[str, Any]) -> str | None:
+    """One clear line about the first fault of a record of a known kind, or None."""
+    for text in _wrong(FIELDS[kind], body):
+        return f"{kind}: {text}"
+    return None
