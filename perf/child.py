@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,8 @@ class Child:
 
 
 def _say(answer: dict[str, Any]) -> None:
-    os.write(int(sys.argv[2]), json.dumps(answer).encode() + b"\n")
+    with suppress(BrokenPipeError):  # nobody wants it any more
+        os.write(int(sys.argv[2]), json.dumps(answer).encode() + b"\n")
 
 
 def gate() -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from ipvs.loop import run
 from netdev.abi import FastPath
 from netdev.port import BURST
@@ -37,6 +39,19 @@ def bounce(fast, array, iterations, out):
     store64(out + 8, received)
     store64(out + 16, sent)
     return received
+
+
+def tsc_hz() -> float:
+    """Frequency of the time stamp counter, measured against the clock for 50 ms (no EAL)."""
+    began, clock = rdtsc_now(), time.perf_counter()
+    time.sleep(0.05)
+    return float(rdtsc_now() - began) / (time.perf_counter() - clock)
+
+
+@compiled
+def rdtsc_now():
+    """The time stamp counter."""
+    return rdtsc()
 
 
 @compiled

@@ -13,7 +13,6 @@ from runtime.jit import compiled
 
 LINE = 64
 LOADS = 400_000
-BATCH = 32
 KNUTH = 2891336453  # odd: i * KNUTH mod 2**n visits every line once
 
 
@@ -48,7 +47,7 @@ def change(block, mask, loads, out):
     began = rdtsc()
     for _ in range(loads):
         x = wrap(x * KNUTH + 12345) & 0xFFFFFFFF
-        at = block + (((x >> 7) & mask) << 6)
+        at = block + (((x >> 7) & mask) << 6) + 8  # behind the pointer
         store64(at, load64(at) + 1)
     store64(out, rdtsc() - began)
     return x
@@ -72,6 +71,12 @@ class Block:
         words = np.frombuffer(self._map, np.int64)
         words[order * (LINE // 8)] = self.address + np.roll(order, -1) * LINE
 
+    def changing(self) -> float:
+        """Cycles to change a line when nothing waits for it."""
+        out = (ctypes.c_int64 * 1)()
+        change(self.address, self.lines - 1, LOADS, ctypes.addressof(out))
+        return out[0] / LOADS
+
     def costs(self) -> tuple[float, float, float]:
         """Cycles a line: waiting, not waiting, changing."""
         out = (ctypes.c_int64 * 1)()
@@ -80,6 +85,12 @@ class Block:
         chase(self.address, LOADS, at)
         waiting = out[0] / LOADS
         touch(self.address, self.lines - 1, LOADS, at)
-        loading = out[0] / LOADS
-        change(self.address, self.lines - 1, LOADS, at)
-        return waiting, loading, out[0] / LOADS
+        return waiting, out[0] / LOADS, self.changing()
+
+
+NEAR = 32 << 20  # bytes: more than a core's own caches, less than most shared ones
+
+
+def distance() -> list[float]:
+    """Costs of a block that a large shared cache would hold: is there one, and is it ours?"""
+    return list(Block(NEAR).costs())

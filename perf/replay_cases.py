@@ -50,7 +50,7 @@ def first_pass(rounds: list[traffic.Array], case: Case, table: int) -> traffic.A
     target.unlink()
     ours = [frame for frame in sent if frame[12:14] == b"\x08\x00"]
     if len(ours) != len(rounds[0]):
-        raise PerfError(f"{len(rounds[0])} connections were opened, {len(ours)} packets sent")
+        raise PerfError(f"{len(rounds[0])} packets were received, {len(ours)} sent")
     return np.frombuffer(b"".join(ours), np.uint8).reshape(len(ours), -1)
 
 
@@ -59,7 +59,7 @@ def with_replies(
 ) -> list[traffic.Array]:
     """Each client frame followed by its server's answer."""
     sent = first_pass(rounds, case, table)
-    by_flow = np.empty_like(sent)
+    by_flow = np.empty((order[0].max() + 1, sent.shape[1]), np.uint8)
     by_flow[order[0]] = sent
     result = []
     for i, frames in enumerate(rounds):
@@ -82,6 +82,8 @@ def generate(
     case = Case("-".join(words), folder / f"{'-'.join(words)}.pcap", mode, MAC, 0,
                 services_of(proto), flows)  # fmt: skip
     order = traffic.orders(flows, rounds, shuffled)
+    if both:
+        order = [np.tile(part, -(-traffic.BLOCK // flows)) for part in order]
     frames = traffic.client_rounds(order, proto, MAC)
     if both:
         frames = with_replies(frames, order, case, proto, table)

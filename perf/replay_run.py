@@ -8,6 +8,7 @@ from typing import Any
 from perf import network
 from perf.balancer import Bench, check_nothing_lost, load
 from perf.errors import PerfError
+from perf.memory_loop import distance
 from perf.oracle import Oracle
 from perf.rounds import spread, undisturbed
 from perf.tap import check_sample
@@ -63,6 +64,7 @@ def _measure(bench: Bench, watch: Watch, oracle: Oracle, job: dict[str, Any]) ->
         "connections": opened,
         "compared": compared,
         "hz": bench.hz,
+        "memory": distance(),
         "crowded": watch.crowded_rounds,
         "stages": {name: statistics.median(one[name] for one in staged) for name in staged[0]},
         "cycles": spread(cycles),

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,14 @@ class Report:
         self.notes.append(
             f"{conditions}; nothing lost; {compared:,} packets equal to the oracle's, byte by byte."
         )
+        near = [case["memory"] for case in self.data if "memory" in case]
+        if near:
+            waiting, loading = (statistics.median(one[i] for one in near) for i in (0, 1))
+            self.notes.append(
+                f"Meanwhile a cache line out of 32 MB was {waiting:.0f} cycles away ({loading:.0f} "
+                "when loads need not wait for each other); in a shared cache of one's own it is "
+                "about 70 (20)."
+            )
         crowded = sum(int(case.get("crowded", 0)) for case in self.data)
         if crowded:
             self.notes.append(

@@ -11,6 +11,7 @@ from perf.errors import PerfError
 from perf.watch import Watch
 
 PATIENCE = 8  # attempts per wanted round
+AT_LEAST = 40  # attempts
 
 
 def undisturbed(watch: Watch, count: int, measure: Callable[[], Any]) -> list[Any]:
@@ -21,7 +22,8 @@ def undisturbed(watch: Watch, count: int, measure: Callable[[], Any]) -> list[An
     """
     results: list[Any] = []
     troubles: Counter[str] = Counter()
-    for _ in range(count * PATIENCE):
+    attempts = max(AT_LEAST, count * PATIENCE)
+    for _ in range(attempts):
         with watch:
             result = measure()
         if watch.trouble:
@@ -33,7 +35,7 @@ def undisturbed(watch: Watch, count: int, measure: Callable[[], Any]) -> list[An
             return results
     worst, _ = troubles.most_common(1)[0]
     raise PerfError(
-        f"only {len(results)} of {count * PATIENCE} rounds were undisturbed ({worst}): no rate "
+        f"only {len(results)} of {attempts} rounds were undisturbed ({worst}): no rate "
         "is shown; stop other programs, or try again"
     )
 

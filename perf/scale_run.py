@@ -8,6 +8,7 @@ from typing import Any
 from perf.balancer import Bench, check_nothing_lost
 from perf.errors import PerfError
 from perf.live import build, grow, oracle_of
+from perf.memory_loop import distance
 from perf.rounds import spread, undisturbed
 from perf.tap import check_sample
 from perf.watch import Watch, pin
@@ -68,7 +69,9 @@ def measure(job: dict[str, Any]) -> list[dict[str, Any]]:
             if bench.connections() != sessions:
                 raise PerfError(f"{sessions} connections became {bench.connections()}")
             compared += check_sample(bench, oracle, SAMPLE)
-            results.append({"sessions": sessions, "compared": compared, **case})
+            results.append(
+                {"sessions": sessions, "compared": compared, "memory": distance(), **case}
+            )
         return results
     finally:
         bench.close()

@@ -11,6 +11,7 @@ from perf import network
 from perf.errors import PerfError
 
 FRAME = 60
+BLOCK = 64  # frames of one side after another in a file of both directions: two bursts
 HOSTS = 65000  # client addresses, from 198.18.0.1 on; flows beyond them differ in the port
 FIRST_CLIENT = network.number("198.18.0.1")
 FIRST_PORT = 2048
@@ -123,8 +124,16 @@ def replies_to(sent: Array, proto: str, to: bytes, flags: int) -> Array:
 
 
 def interleave(first: Array, second: Array) -> Array:
-    """Frames of both arrays in turn."""
-    return np.stack((first, second), axis=1).reshape(-1, first.shape[1])
+    """Frames of both arrays in turn, in blocks.
+
+    A reply stands more than a burst behind the frame it answers, as on any wire: it cannot be
+    received before that frame was sent.  Raises ValueError for fewer than BLOCK frames.
+    """
+    if len(first) < BLOCK:
+        raise ValueError(f"{len(first)} frames are fewer than {BLOCK}")
+    count = len(first) // BLOCK
+    pairs = zip(np.array_split(first, count), np.array_split(second, count), strict=True)
+    return np.concatenate([part for pair in pairs for part in pair])
 
 
 def write_pcap(path: Path, frames: Array) -> None:

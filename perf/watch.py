@@ -11,6 +11,7 @@ from perf.loops import crowd, spin
 
 STEPS = 100_000
 SHARE = 0.985  # of the wall clock this thread must have run
+SLACK = 50e-6  # seconds: reading the clocks takes time too
 THROTTLED = 1.5  # times the shortest cycle seen: turbo comes and goes, but not by that much
 CROWDED = 1.2  # the same for work that fills all execution ports
 STEAL_SHARE = 0.02
@@ -79,7 +80,7 @@ class Watch:
         slow, full = (max(pair) / best for best, pair in zip(self._best, pairs, strict=True))
         self.crowded = max(slow, full) > CROWDED
         self.trouble = ""
-        if own < wall * SHARE:
+        if own < wall * SHARE - SLACK:
             self.trouble = f"other programs had {100 - 100 * own / wall:.0f}% of cpu {self.cpu}"
         elif steal > max(wall * STEAL_SHARE, 0.011):
             self.trouble = f"the hypervisor took {100 * steal / wall:.0f}% of cpu {self.cpu}"

@@ -1,0 +1,52 @@
+"""Measuring processes whose balancer was tampered with: the benchmarks have to notice."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from ipvs.context import Ipvs
+from perf import live, replay_run
+from perf.balancer import Bench
+from stack import neigh
+from stack.context import Stack
+
+_begin = Bench.__init__
+
+
+def _wrong_mac(self, *arguments, **named):
+    _begin(self, *arguments, **named)
+    table = Stack(Ipvs(self.address).stack).neighbours
+    for number in range(neigh.NeighbourTable(table).count):
+        neigh.Neighbour(neigh.entry_at(table, number)).header[5] ^= 1
+
+
+def wrong_mac(job):
+    """Every neighbour has a wrong MAC address."""
+    Bench.__init__ = _wrong_mac
+    return replay_run.measure(job)
+
+
+def wrong_statistics(job):
+    """The counters say that a packet is missing."""
+    tally = Bench.tally
+    calls = iter(range(1 << 30))
+
+    def lossy(self):
+        found = tally(self)
+        found.sent -= next(calls)
+        return found
+
+    Bench.tally = lossy
+    return replay_run.measure(job)
+
+
+def crash(job):
+    """Dies."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash_late(job):
+    """Dies with DPDK running."""
+    live.build(job)
+    crash(job)

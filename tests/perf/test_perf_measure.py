@@ -1,0 +1,112 @@
+"""The benchmarks themselves, as small as they can be made."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from perf import main, replay, report, traffic
+from perf.child import in_child
+from perf.errors import PerfError
+from perf.replay_cases import MAC, generate
+
+# The first process may have to compile the packet path.
+pytestmark = [pytest.mark.dpdk, pytest.mark.timeout(400)]
+SMALL = ["--rounds", "2", "--seconds", "0.02"]
+
+
+@pytest.fixture(autouse=True)
+def out(tmp_path, monkeypatch):
+    """Results go elsewhere."""
+    monkeypatch.setattr(report, "OUT", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def results(out, name):
+    (path,) = out.glob(f"{name}-*.json")
+    assert path.with_suffix(".txt").exists()
+    return json.loads(path.read_text())["results"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--mode", "fullnat", "--both", "--shuffled"],
+        ["--mode", "nat", "--proto", "tcp", "--both"],
+        ["--mode", "dr", "--proto", "tcp"],
+    ],
+)
+def test_replay(capsys, out, words):
+    assert main.main(["replay", "--flows", "100", "--table", "4096", *words, *SMALL]) == 0
+    (row,) = results(out, "replay")
+    assert row["connections"] == 100 and row["compared"] > 1000
+    assert row["mpps"][0] > 0 and row["cycles"][1] > row["driver"][0] > 0
+    text = capsys.readouterr().out
+    assert "Cycles a packet by stage" in text and "Linux" in text
+
+
+def test_replay_of_a_given_file(out, tmp_path):
+    path = tmp_path / "a.pcap"
+    traffic.write_pcap(path, traffic.forward(np.arange(50), "udp", MAC))
+    assert main.main(["replay", "--pcap", str(path), "--table", "4096", *SMALL]) == 0
+    assert results(out, "replay")[0]["connections"] == 50
+
+
+def test_a_lost_packet_shows_no_rate(capsys, out, tmp_path):
+    frames = traffic.forward(np.arange(50), "udp", MAC)
+    frames[7, 24] ^= 1  # IPv4 header checksum
+    path = tmp_path / "a.pcap"
+    traffic.write_pcap(path, frames)
+    assert main.main(["replay", "--pcap", str(path), "--table", "4096", *SMALL]) == 1
+    said = capsys.readouterr().err
+    assert "packets were lost" in said and "ip_checksum" in said and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        ("wrong_mac", "wrong output|wrong route|no .* forwarding"),
+        ("wrong_statistics", "lost"),
+        ("crash", "signal 9"),
+    ],
+)
+def test_broken_work_is_noticed(tmp_path, monkeypatch, function, text):
+    case = generate(tmp_path, 64, "fullnat", "udp", False, False, 4096)
+
+    def broken(_, job):
+        return in_child(f"tests.perf.broken:{function}", job)
+
+    monkeypatch.setattr(replay, "in_child", broken)
+    with pytest.raises(PerfError, match=text):
+        replay.measure(case, 4096, 1, 0.02, None)
+
+
+def test_scale(out):
+    words = ["--sessions", "64,500", "--mode", "nat", "--proto", "udp", "--features", "on"]
+    assert main.main(["scale", *words, *SMALL]) == 0
+    rows = results(out, "scale")
+    assert [row["sessions"] for row in rows] == [64, 500]
+    assert all(row["compared"] > 1000 and row["own"][0] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("mode", ["fullnat", "dr"])
+def test_filling_a_table(mode):
+    result = in_child("perf.fill_run:fill", {"mode": mode, "proto": "udp", "table": 6400})
+    assert len(result["tenths"]) == 10 and result["whole"] > 0 and result["memory"] > 1 << 20
+
+
+def test_workers(out):
+    words = ["--sessions", "100", "--rounds", "6", "--seconds", "0.02"]
+    assert main.main(["workers", *words]) == 0
+    (row,) = results(out, "workers")
+    assert row["one"][1] > 0 and row["two"][1] > 0
+
+
+def test_nothing_is_left_of_a_measuring_process_that_died():
+    with pytest.raises(PerfError, match="signal 9"):
+        in_child("tests.perf.broken:crash_late", {"mode": "dr", "proto": "udp", "table": 640})
+    assert list(Path("/var/run/dpdk").glob(f"dpvs_perf{os.getpid()}-*")) == []
