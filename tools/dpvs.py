@@ -13,6 +13,7 @@ import click
 from tools import client
 from tools.doctor import doctor
 from tools.launch import default_name, launch, wait_gone
+from tools.top import top
 
 VERSION = "1.10.2"
 
@@ -24,6 +25,7 @@ def main() -> None:
 
 
 main.add_command(doctor)
+main.add_command(top)
 
 NAME = click.option("--name", default=None, help="Instance name (default: $DPVS_NAME or dpvs).")
 
@@ -139,6 +141,16 @@ def replay(source: str, target: str, config: str, inputs: tuple[str, ...]) -> No
     failure = run_replay(source, target, config, inputs, click.echo)
     if failure:
         _fail(failure)
+
+
+@main.command(
+    "perf", add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)  # fmt: skip
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def benchmarks(words: tuple[str, ...]) -> None:
+    """Run a benchmark of the packet path (see `dpvs perf --help`)."""
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "perf.main", *words])
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ def _counters(context: Context, fields: Fields) -> dict[str, Any]:
     return {"workers": [{"cid": cid, "counters": dict(named(cid))} for cid in cids]}
 
 
+def _accounting(context: Context, fields: Fields) -> dict[str, Any]:
+    on = fields.flag("on") if fields.has("on") else None
+    fields.done()
+    return dict(context.counters.account(on))
+
+
 def _state_dump(context: Context, fields: Fields) -> dict[str, Any]:
     fields.done()
     return {"commands": command_lines(context.state)}
@@ -52,5 +58,6 @@ HANDLERS: dict[str, Handler] = {
     "status": _status,
     "stop": _stop,
     "counters": _counters,
+    "accounting": _accounting,
     "state.dump": _state_dump,
 }

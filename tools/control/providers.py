@@ -54,6 +54,10 @@ class CounterSource(Protocol):
     def named_counters(self, cid: int) -> Mapping[str, int]:
         """Every named counter of worker `cid` (drop reasons and so on)."""
 
+    def account(self, on: bool | None) -> Mapping[str, Any]:
+        """Switch cycle accounting by stage (None: leave it) of all workers; hz of the cycle
+        counter and the stages whose cycles are counted as cycles_STAGE."""
+
     def port_stats(self, dev_id: int) -> Mapping[str, int]:
         """ipackets, opackets, ibytes, obytes, ierrors, oerrors, imissed, rx_nombuf, mbuf_avail,
         mbuf_inuse of a device."""

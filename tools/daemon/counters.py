@@ -11,6 +11,8 @@ from ipvs.context import Ipvs
 from ipvs.dest import STATS_SIZE, DestStats
 from ipvs.laddr import LADDR_STATS_SIZE, LaddrStats
 from ipvs.loop import Control
+from ipvs.stages import STAGES
+from ipvs.table import Table
 from ipvs.worker import shared_offsets
 from netdev import eal, ethdev
 from netdev.port import Port, PortStruct
@@ -100,7 +102,16 @@ class SharedCounters:
             "idle_cycles": control.idle_tsc,
             "longest_excursion_cycles": control.excursion_tsc,
             "tx_dropped": sum(p.tx_dropped for p in self._port_blocks(cid)),
+            "connections": Table(w.table).count if w.table else 0,
+            **{f"cycles_{name}": w.stage_cycles[i] for i, name in enumerate(STAGES)},
+            "cycles_packets": w.stage_packets,
         }
+
+    def account(self, on: bool | None) -> Mapping[str, Any]:
+        if on is not None:
+            for cid in range(1, self.n_workers + 1):
+                Ipvs(self._part(cid, "context")).accounting = int(on)
+        return {"hz": eal.tsc_hz(), "stages": list(STAGES)}
 
     def port_stats(self, dev_id: int) -> Mapping[str, int]:
         _, number, _ = self._ports[dev_id]
