@@ -54,6 +54,9 @@ class FakeCounters:
     def named_counters(self, cid: int) -> dict[str, int]:
         return {"rx.bad_checksum": cid}
 
+    def account(self, on: bool | None) -> dict[str, Any]:
+        return {"hz": 1000, "stages": ["receive"]}
+
     def port_stats(self, dev_id: int) -> dict[str, int]:
         return {"ipackets": 1000 + dev_id, "mbuf_avail": 5}
 
