@@ -58,21 +58,21 @@ def abi() -> Abi:
     return _libraries()[0]
 
 
-def library(name: str) -> Any:
+def cdll(name: str) -> Any:
     """The CDLL of ``librte_<name>`` (eal, mempool, mbuf, ethdev, ring, net)."""
     return _libraries()[1][name]
 
 
 def address_of(lib: str, symbol: str) -> int:
     """Address of an exported function or variable, for calls from compiled code."""
-    value = ctypes.cast(getattr(library(lib), symbol), ctypes.c_void_p).value
+    value = ctypes.cast(getattr(cdll(lib), symbol), ctypes.c_void_p).value
     assert value is not None
     return value
 
 
 def dpdk_errno() -> int:
     """rte_errno of the calling thread (a thread-local variable of librte_eal)."""
-    return ctypes.c_int.in_dll(library("eal"), "per_lcore__rte_errno").value
+    return ctypes.c_int.in_dll(cdll("eal"), "per_lcore__rte_errno").value
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def start(arguments: Sequence[str]) -> int:
     """
     words = [b"dpvs"] + [argument.encode() for argument in arguments]
     vector = (ctypes.c_char_p * (len(words) + 1))(*words)
-    function = library("eal").rte_eal_init
+    function = cdll("eal").rte_eal_init
     with _captured() as taken:
         result = function(len(words), vector)
         ctypes.CDLL(None).fflush(None)
@@ -124,12 +124,12 @@ def start(arguments: Sequence[str]) -> int:
 
 def cleanup() -> None:
     """rte_eal_cleanup: releases hugepages and the multi-process socket of this process."""
-    library("eal").rte_eal_cleanup()
+    cdll("eal").rte_eal_cleanup()
 
 
 def tsc_hz() -> int:
     """Frequency of the time stamp counter in Hz, as calibrated by EAL."""
-    function = library("eal").rte_get_tsc_hz
+    function = cdll("eal").rte_get_tsc_hz
     function.restype = ctypes.c_uint64
     return int(function())
 
@@ -154,7 +154,7 @@ def remove_files(prefix: str) -> list[str]:
 
 def memzone_reserve(name: str, size: int, align: int = 64) -> int:
     """Address of a new zero-filled memzone of ``size`` bytes in hugepages; DpdkError if refused."""
-    function = library("eal").rte_memzone_reserve_aligned
+    function = cdll("eal").rte_memzone_reserve_aligned
     function.restype = ctypes.c_void_p
     function.argtypes = [
         ctypes.c_char_p,
@@ -177,7 +177,7 @@ def memzone_reserve(name: str, size: int, align: int = 64) -> int:
 
 def memzone_find(name: str) -> tuple[int, int] | None:
     """(address, length) of a memzone some process of this instance reserved, or None."""
-    function = library("eal").rte_memzone_lookup
+    function = cdll("eal").rte_memzone_lookup
     function.restype = ctypes.c_void_p
     function.argtypes = [ctypes.c_char_p]
     zone = function(name.encode())
@@ -189,7 +189,7 @@ def memzone_find(name: str) -> tuple[int, int] | None:
 
 def pool_create(name: str, count: int, cache_size: int, data_room: int = 2048 + 128) -> int:
     """rte_pktmbuf_pool_create: address of a pool of ``count`` mbufs.  Raises DpdkError."""
-    function = library("mbuf").rte_pktmbuf_pool_create
+    function = cdll("mbuf").rte_pktmbuf_pool_create
     function.restype = ctypes.c_void_p
     function.argtypes = [
         ctypes.c_char_p,
@@ -209,7 +209,7 @@ def pool_create(name: str, count: int, cache_size: int, data_room: int = 2048 + 
 
 def pool_find(name: str) -> int:
     """Address of a mempool by name, 0 when there is none."""
-    function = library("mempool").rte_mempool_lookup
+    function = cdll("mempool").rte_mempool_lookup
     function.restype = ctypes.c_void_p
     function.argtypes = [ctypes.c_char_p]
     return int(function(name.encode()) or 0)
@@ -217,10 +217,10 @@ def pool_find(name: str) -> int:
 
 def pool_counts(pool: int) -> tuple[int, int]:
     """(available, in use) mbufs of a pool; cached ones count as available."""
-    available = library("mempool").rte_mempool_avail_count
+    available = cdll("mempool").rte_mempool_avail_count
     available.argtypes = [ctypes.c_void_p]
     available.restype = ctypes.c_uint
-    used = library("mempool").rte_mempool_in_use_count
+    used = cdll("mempool").rte_mempool_in_use_count
     used.argtypes = [ctypes.c_void_p]
     used.restype = ctypes.c_uint
     return int(available(pool)), int(used(pool))

@@ -56,7 +56,7 @@ def _mac_text(raw: bytes) -> str:
 def port_by_name(name: str) -> int:
     """DPDK port id of a device name such as ``net_tap0`` or ``0000:01:00.0``; DpdkError if none."""
     number = ctypes.c_uint16()
-    result = eal.library("ethdev").rte_eth_dev_get_port_by_name(name.encode(), ctypes.byref(number))
+    result = eal.cdll("ethdev").rte_eth_dev_get_port_by_name(name.encode(), ctypes.byref(number))
     if result < 0:
         raise DpdkError(f"DPDK found no port {name}; is the device bound to a DPDK driver?")
     return number.value
@@ -65,14 +65,14 @@ def port_by_name(name: str) -> int:
 def device_info(port: int) -> DevInfoStruct:
     """rte_eth_dev_info of a port."""
     info = DevInfoStruct()
-    _check(eal.library("ethdev").rte_eth_dev_info_get(port, ctypes.byref(info)), "device info")
+    _check(eal.cdll("ethdev").rte_eth_dev_info_get(port, ctypes.byref(info)), "device info")
     return info
 
 
 def mac_of(port: int) -> str:
     """Current MAC address of a port."""
     raw = (ctypes.c_uint8 * 6)()
-    _check(eal.library("ethdev").rte_eth_macaddr_get(port, raw), f"MAC address of port {port}")
+    _check(eal.cdll("ethdev").rte_eth_macaddr_get(port, raw), f"MAC address of port {port}")
     return _mac_text(bytes(raw))
 
 
@@ -98,7 +98,7 @@ def start_port(port: int, config: PortConfig, pool: int) -> PortInfo:
 
     Raises DpdkError naming the step the driver refused; the port is then stopped again.
     """
-    dev = eal.library("ethdev")
+    dev = eal.cdll("ethdev")
     info = device_info(port)
     names = [row[0] for row in info._fields_ if not row[0].startswith("pad")]
     limits = {name: int(getattr(info, name)) for name in names}
@@ -145,7 +145,7 @@ def start_port(port: int, config: PortConfig, pool: int) -> PortInfo:
 
 def stop_port(port: int) -> None:
     """Stop and close a port; errors are ignored (it may be gone already)."""
-    dev = eal.library("ethdev")
+    dev = eal.cdll("ethdev")
     dev.rte_eth_dev_stop(port)
     dev.rte_eth_dev_close(port)
 
@@ -153,7 +153,7 @@ def stop_port(port: int) -> None:
 def statistics(port: int) -> dict[str, int]:
     """rte_eth_stats of a port by name (packets, bytes, errors)."""
     stats = EthStatsStruct()
-    _check(eal.library("ethdev").rte_eth_stats_get(port, ctypes.byref(stats)), "port statistics")
+    _check(eal.cdll("ethdev").rte_eth_stats_get(port, ctypes.byref(stats)), "port statistics")
     return {name: int(getattr(stats, name)) for name in STAT_NAMES}
 
 
@@ -167,7 +167,7 @@ class _Xstat(ctypes.Structure):
 
 def extended_statistics(port: int) -> list[tuple[int, str, int]]:
     """(id, name, value) of the driver's extended statistics; empty when it has none."""
-    dev = eal.library("ethdev")
+    dev = eal.cdll("ethdev")
     count = dev.rte_eth_xstats_get_names(port, None, 0)
     if count <= 0:
         return []
@@ -183,7 +183,7 @@ def extended_statistics(port: int) -> list[tuple[int, str, int]]:
 def link(port: int) -> tuple[bool, int, bool, bool]:
     """(up, Mbit/s, full duplex, auto-negotiated) of a port, without waiting."""
     word = (ctypes.c_uint32 * 2)()
-    eal.library("ethdev").rte_eth_link_get_nowait(port, word)
+    eal.cdll("ethdev").rte_eth_link_get_nowait(port, word)
     bits = word[1]
     return bool(bits & 4), int(word[0]), bool(bits & 1), bool(bits & 2)
 
@@ -198,6 +198,6 @@ def redirection_table(port: int, size: int) -> list[int]:
     table = (Entry * groups)()
     for group in table:
         group.mask = (1 << 64) - 1
-    result = eal.library("ethdev").rte_eth_dev_rss_reta_query(port, table, size)
+    result = eal.cdll("ethdev").rte_eth_dev_rss_reta_query(port, table, size)
     _check(result, f"RSS table of port {port}")
     return [int(table[i // 64].reta[i % 64]) for i in range(size)]

@@ -43,7 +43,7 @@ def verify_pool(pool: int, count: int) -> None:
     for name, (found, wanted) in expected.items():
         if found != wanted:
             _fail(f"rte_mbuf.{name}", found, wanted)
-    eal.library("mbuf").rte_pktmbuf_free_bulk(ctypes.byref(slot), 1)
+    eal.cdll("mbuf").rte_pktmbuf_free_bulk(ctypes.byref(slot), 1)
     available, _ = eal.pool_counts(pool)
     if available != count:
         _fail("the pool", f"{available} free mbufs", count)

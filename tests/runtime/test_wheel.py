@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -66,7 +67,7 @@ def test_against_a_list(start, steps):
             assert all(time <= now + SLOT_MS for time in times)
             assert all(time > now - 2 * SLOT_MS for time in armed.values())
             slots = [time // SLOT_MS for time in times]
-            assert all(a <= b + 1 for a, b in zip(slots, slots[1:], strict=False))
+            assert all(a <= b + 1 for a, b in pairwise(slots))
     assert w.memory.armed == len(armed)
     assert sorted(w.sweep(now + 2 * wheel.HORIZON)) == sorted(armed)
     assert w.memory.armed == 0 and not any(w.memory.heads)

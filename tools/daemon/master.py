@@ -257,7 +257,7 @@ class Master:
         name = switches.get((item, value))
         if name is None:
             raise ControlError(Code.NOTSUPP, f"link setting {item} {value} is not supported")
-        result = getattr(eal.library("ethdev"), name)(number)
+        result = getattr(eal.cdll("ethdev"), name)(number)
         if result < 0:
             raise ControlError(
                 Code.DPDKAPIFAIL,
