@@ -10,13 +10,13 @@ import numpy as np
 from ipvs.context import Ipvs
 from ipvs.dest import MAX_DESTS, STATS_SIZE
 from ipvs.loop import LEFT_LIMIT, Control
+from ipvs.stages import STAGES
 from ipvs.table import Table
 from netdev import eal
 from netdev.port import Port
 from perf import network
 from perf.errors import PerfError
 from perf.loops import bounce, timed_run
-from perf.stage_loop import STAGES, staged_run
 from stack.context import Stack
 from tools import settings
 from tools.daemon.embedded import Embedded
@@ -88,10 +88,16 @@ class Bench:
         return int(self.out[0]), int(self.out[1])
 
     def stages(self, iterations: int) -> dict[str, float]:
-        """Cycles a packet by stage, from the loop that has a clock between the stages."""
-        ctypes.memset(ctypes.addressof(self.out), 0, ctypes.sizeof(self.out))
-        packets = staged_run(self.address, iterations, ctypes.addressof(self.out))
-        return {name: self.out[i] / max(packets, 1) for i, name in enumerate(STAGES)}
+        """Cycles a packet by stage, by the worker's own accounting (ipvs/stages.py)."""
+        w = Ipvs(self.address)
+        before, packets = [int(w.stage_cycles[i]) for i in range(len(STAGES))], w.stage_packets
+        w.accounting = 1
+        try:
+            self.run(iterations)
+        finally:
+            w.accounting = 0
+        count = max(int(w.stage_packets - packets), 1)
+        return {name: (w.stage_cycles[i] - before[i]) / count for i, name in enumerate(STAGES)}
 
     def connections(self) -> int:
         """Connections in the table now."""

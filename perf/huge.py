@@ -12,7 +12,7 @@ from tools.daemon import hugepages
 
 PAGE = 2 << 20
 BUFFER = 2432  # bytes of one mbuf with everything around it, see tools/settings_memory.py
-FIXED = 128 << 20  # DPDK itself, and the block that memory_loop.distance looks at
+FIXED = 128 << 20  # DPDK itself, and the block that memory_loop.near_block looks at
 
 
 def pages_for(buffers: int, table_bytes: int) -> int:

@@ -58,14 +58,13 @@ def measure(case: Case, table: int, rounds: int, seconds: float, cpu: int | None
 
 def add(report: Report, case: Case, result: dict[str, Any]) -> None:
     """One line of the table."""
-    own = [result["hz"] / max(cycles, 1.0) / 1e6 for cycles in reversed(result["own"])]
     report.add(
         [
-            case.name, f"{result['connections']:,}", f"{case.frames:,}",
-            trio(result["mpps"], 2), trio(result["cycles"]), f"{result['driver'][1]:.0f}",
-            trio(result["own"]), f"{own[1]:.2f}",
+            case.name, f"{result['connections']:,}", f"{case.frames:,}", trio(result["mpps"], 2),
+            trio(result["total"]), f"{result['source'][1]:.0f}", trio(result["own"]),
+            f"{result['own_mpps'][1]:.2f}",
         ],
-        {"case": case.name, "mode": case.mode, "frames": case.frames, "own_mpps": own, **result},
+        {"case": case.name, "mode": case.mode, "frames": case.frames, **result},
     )  # fmt: skip
 
 

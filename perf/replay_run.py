@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
-from perf import network
+from perf import network, steady
 from perf.balancer import Bench, check_nothing_lost, load
 from perf.errors import PerfError
-from perf.memory_loop import distance
 from perf.oracle import Oracle
-from perf.rounds import spread, undisturbed
 from perf.tap import check_sample
 from perf.watch import Watch, pin
 
@@ -43,32 +40,9 @@ def _measure(bench: Bench, watch: Watch, oracle: Oracle, job: dict[str, Any]) ->
     check_nothing_lost(before, bench.tally())
     opened = bench.connections()
     compared = check_sample(bench, oracle, SAMPLE)
-    ticks = bench.run(max(once, 2000)) / max(once, 2000)
-    iterations = max(64, int(job["seconds"] * bench.hz / ticks))
-    bare = max(64, int(job["seconds"] * bench.hz / 2 / (bench.bounce(2000)[0] / 2000)))
-
-    def one() -> tuple[float, float]:
-        spent, packets = bench.bounce(bare)
-        start = bench.tally()
-        cycles = bench.run(iterations)
-        return cycles / check_nothing_lost(start, bench.tally()), spent / packets
-
-    results = undisturbed(watch, job["rounds"], one)
-    staged = [bench.stages(max(64, iterations // 4)) for _ in range(job["rounds"])]
+    result = steady.measure(bench, watch, job["seconds"], job["rounds"])
+    result["stages"] = steady.stages(bench, watch, job["rounds"])
     if bench.connections() != opened:
         raise PerfError(f"{opened} connections became {bench.connections()} while measuring")
     compared += check_sample(bench, oracle, SAMPLE)
-    driver = spread([bare_cost for _, bare_cost in results])
-    cycles = [cost for cost, _ in results]
-    return {
-        "connections": opened,
-        "compared": compared,
-        "hz": bench.hz,
-        "memory": distance(),
-        "crowded": watch.crowded_rounds,
-        "stages": {name: statistics.median(one[name] for one in staged) for name in staged[0]},
-        "cycles": spread(cycles),
-        "driver": driver,
-        "own": spread([max(cost - driver[1], 0.0) for cost in cycles]),
-        "mpps": spread([bench.hz / cost / 1e6 for cost in cycles]),
-    }
+    return {"connections": opened, "compared": compared, **result}

@@ -27,7 +27,7 @@ def add(report: Report, name: str, result: dict[str, Any]) -> None:
     """One line of the table."""
     report.add(
         [
-            name, f"{result['sessions']:,}", trio(result["mpps"], 2), trio(result["own"]),
+            name, f"{result['sessions']:,}", trio(result["own_mpps"], 2), trio(result["own"]),
             f"{result['total'][1]:.0f}", f"{result['source'][1]:.0f}",
         ],
         {"case": name, **result},

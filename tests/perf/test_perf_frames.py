@@ -6,7 +6,7 @@ import ctypes
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
@@ -103,6 +103,8 @@ def test_oracle_notices_any_changed_bit(mode, at, bit):
     frame = traffic.forward(np.array([5]), "udp", MAC)[0].tobytes()
     sent = bytearray(sent_for(frame, mode))
     sent[at] ^= 1 << bit
+    # With DR the MAC address alone tells which real server was chosen.
+    assume(mode != "dr" or bytes(sent[:6]) not in map(network.mac_of, network.SERVERS))
     oracle = Oracle(mode, {(VIP, network.PORT)}, MAC)
     with pytest.raises(PerfError):
         oracle.check(frame, bytes(sent))
