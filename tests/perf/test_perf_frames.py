@@ -104,7 +104,7 @@ def test_oracle_notices_any_changed_bit(mode, at, bit):
     sent = bytearray(sent_for(frame, mode))
     sent[at] ^= 1 << bit
     # With DR the MAC address alone tells which real server was chosen.
-    assume(mode != "dr" or bytes(sent[:6]) not in map(network.mac_of, network.SERVERS))
+    assume(mode != "dr" or at > 5 or bytes(sent[:6]) not in map(network.mac_of, network.SERVERS))
     oracle = Oracle(mode, {(VIP, network.PORT)}, MAC)
     with pytest.raises(PerfError):
         oracle.check(frame, bytes(sent))
