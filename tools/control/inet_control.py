@@ -144,12 +144,18 @@ class InetControl:
         self._publish(stream.neighbour_del(entry))
 
     def learn_neighbour(self, dev: int, address: IPv4Address, mac: str) -> bool:
-        """A worker resolved a neighbour. False when the report is not taken, because the address
-        has a static entry or is our own. The entry heard of least recently makes room."""
+        """A worker heard of a neighbour. False when the report is not taken, because the address
+        has a static entry or is our own. The entry heard of least recently makes room.
+
+        Told to all workers each time, also when nothing changed: an answer reaches the queue of
+        one worker only, and the others wait for it.
+        """
         old = self.neighbours.get(dev, address)
         if (old is not None and old.static) or self.addresses.owned(address, dev):
             return False
-        self._put_neighbour(Neighbour(address, dev, mac, static=False))
+        entry = Neighbour(address, dev, mac, static=False)
+        self.neighbours.put(entry)
+        self._publish(stream.neighbour_set(entry))
         surplus = self.neighbours.surplus()
         if surplus is not None:
             self.lose_neighbour(surplus.dev, surplus.address)
