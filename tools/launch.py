@@ -7,12 +7,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.config_report import ConfigError
+from runtime.shm_instance import (
+    RUN_ROOT,
+    InstanceBusy,
+    InstanceClaim,
+    InstanceError,
+    claim_instance,
+)
 from tools import client, settings
 
-RUN_ROOT = Path("/run/dpvs")
+ERRORS = "master.err"  # in the folder of an instance: what the daemon wrote to standard error
 
 
 def default_name() -> str:
@@ -51,6 +60,23 @@ def wait_gone(pid: int, seconds: float) -> bool:
     return False
 
 
+def tidy(name: str, failed: bool, claim: InstanceClaim | None = None) -> bool:
+    """Remove what an instance that does not run has in its folder, and the folder.
+
+    What it wrote to standard error stays when it ``failed``; False when that is the case.  An
+    instance that runs is left alone, unless the caller is it and hands over its ``claim``.
+    """
+    try:
+        held = claim or claim_instance(name, RUN_ROOT, attempts=1)
+    except (InstanceBusy, InstanceError, ValueError):
+        return True
+    errors = RUN_ROOT / name / ERRORS
+    if not failed or not (errors.exists() and errors.stat().st_size):
+        errors.unlink(missing_ok=True)
+    held.release(remove=True)
+    return not errors.exists()
+
+
 def launch(
     config: str, name: str | None, foreground: bool, show: Callable[[str], None] | None
 ) -> str:
@@ -65,8 +91,7 @@ def launch(
     read_end, write_end = os.pipe()
     folder = RUN_ROOT / chosen
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        errors = open(folder / "master.err", "ab")  # noqa: SIM115 (the child keeps it)
+        errors = _open_errors(folder)
     except OSError as error:
         return f"{folder}: {error.strerror}: run as root"
     command = [sys.executable, "-m", "tools.daemon.main", chosen, config, str(write_end)]
@@ -82,7 +107,18 @@ def launch(
     )
     os.close(write_end)
     errors.close()
-    return _follow(child, read_end, foreground, show, folder / "master.err")
+    failure = _follow(child, read_end, foreground, show)
+    if failure and not tidy(chosen, failed=True):
+        failure += f" (more in {folder / ERRORS})"
+    return failure
+
+
+def _open_errors(folder: Path) -> BinaryIO:
+    """Where the master's standard error goes; a daemon that ends may be removing the folder."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return open(folder / ERRORS, "ab")
 
 
 def _follow(
@@ -90,8 +126,8 @@ def _follow(
     pipe: int,
     foreground: bool,
     show: Callable[[str], None] | None,
-    errors: Path,
 ) -> str:
+    """Show the child's progress; an empty string when it is ready (or has ended well)."""
     began = time.monotonic()
     outcome = ""
     with os.fdopen(pipe) as lines:
@@ -111,4 +147,4 @@ def _follow(
             return "" if child.wait() == 0 else f"the daemon ended with status {child.returncode}"
         return ""
     child.wait()
-    return outcome or f"the master ended with status {child.returncode}; see {errors}"
+    return outcome or f"the master ended with status {child.returncode}"

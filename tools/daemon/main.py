@@ -15,7 +15,7 @@ from runtime.config_report import ConfigError
 from runtime.jit import COMPLETE
 from runtime.shm import InstanceBusy, InstanceError, SegmentError, claim_instance, recover_stale
 from runtime.supervise import WorkerNotReady
-from tools import settings
+from tools import launch, settings
 from tools.control.errors import ControlError
 from tools.daemon import hugepages, plan
 from tools.daemon.commands import CommandFailed
@@ -35,14 +35,15 @@ class Reporter:
     def __init__(self, fd: int) -> None:
         self._pipe = os.fdopen(fd, "w", buffering=1) if fd >= 0 else None
 
-    def say(self, line: str) -> None:
-        """One line ``progress ...``, ``ready`` or ``failed ...``."""
+    def say(self, line: str) -> bool:
+        """One line ``progress ...``, ``ready`` or ``failed ...``; False when nobody listens."""
         if self._pipe is None:
-            return
+            return False
         try:
             self._pipe.write(line.replace("\n", "\\n") + "\n")
         except (OSError, ValueError):
             self._pipe = None
+        return self._pipe is not None
 
     def done(self) -> None:
         """Close the pipe: the starter may go."""
@@ -78,7 +79,7 @@ def run(name: str, config: str, report: Reporter) -> None:
         report.say(f"progress warning: {warning}")
     conf = loaded.settings
     check_queues(conf)
-    with claim_instance(name):
+    with claim_instance(name) as claim:
         for removed in recover_stale(name).removed:
             report.say(f"progress removed what a dead daemon left: {removed}")
         eal.remove_files(plan.file_prefix(name))
@@ -87,6 +88,7 @@ def run(name: str, config: str, report: Reporter) -> None:
             hugepages.ensure(max(huge_pages(conf), conf.global_defs.hugepages))
         precompile(report)
         asyncio.run(_serve(name, conf, config, sink, report))
+        launch.tidy(name, failed=False, claim=claim)
 
 
 async def _serve(
@@ -96,7 +98,10 @@ async def _serve(
         report.say("ready")
         report.done()
 
-    master = Master(name, conf, config, sink, lambda text: report.say(f"progress {text}"))
+    def progress(text: str) -> None:
+        report.say(f"progress {text}")
+
+    master = Master(name, conf, config, sink, progress)
     try:
         master.open_dpdk()
         master.open_state()
@@ -113,8 +118,8 @@ def main() -> int:
     try:
         run(name, str(Path(config).resolve()), report)
     except FAILURES as error:
-        report.say(f"failed {error}")
-        print(f"dpvs: {error}", file=sys.stderr)
+        if not report.say(f"failed {error}"):
+            print(f"dpvs: {error}", file=sys.stderr)
         return 1
     return 0
 
