@@ -58,6 +58,13 @@ def _emit_events(queue: int, port: Any) -> None:
         port.emit(names[kind], {"addr": address, "mac": text, "dev": dev})
 
 
+def receive_snapshot(process: WorkerProcess, applier: Any, port: Any) -> None:
+    """Apply all that the master knows before the first packet: half of it would drop packets."""
+    while not (port.synced and applier.snapshot is None) and not process.stop_requested:
+        if not port.handle_some(64, 10000):
+            time.sleep(0.001)
+
+
 def poll(process: WorkerProcess, applier: Any, port: Any) -> None:
     """Alternate between the compiled loop and the interpreter until told to stop."""
     from ipvs.context import Ipvs
@@ -70,10 +77,6 @@ def poll(process: WorkerProcess, applier: Any, port: Any) -> None:
     control = Control(context.control)
     control.life = process.life_address
     events = Stack(context.stack).events
-    while not port.synced and not process.stop_requested:
-        process.beat()
-        if not port.handle_some(64, 10000):
-            time.sleep(0.001)
     while run(address, ITERATIONS) != LEFT_STOP:
         left = rdtsc()
         port.handle_some()
@@ -100,6 +103,7 @@ def start(job: WorkerJob, process: WorkerProcess) -> None:
         _log.warning("worker %d goes on with %d connections", job.index + 1, kept)
     # Machine code is loaded before packets wait for it.
     run(applier.worker.address, 0)
+    receive_snapshot(process, applier, port)
     process.settle()
     process.ready()
     poll(process, applier, port)
