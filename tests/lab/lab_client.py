@@ -4,6 +4,7 @@ lab_client.py udp ADDRESS PORT COUNT [SIZE]    datagrams, each from a socket of 
 lab_client.py ping ADDRESS PORT                a datagram, from a new socket, per line of input
 lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines there and back
 lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
+    lab_client.py download ADDRESS PORT PATH SECONDS  an HTTP body, taken in over so long
 """
 
 from __future__ import annotations
@@ -124,6 +125,31 @@ def hold(address: str, port: int, count: int, seconds: float) -> dict[str, Any]:
     return {"servers": servers, "longest": round(longest, 3), "errors": errors, "lines": lines}
 
 
+def download(address: str, port: int, path: str, seconds: float) -> dict[str, Any]:
+    """Read a body in 50 steps; its length, all zeros as the server sends them."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)  # it must not wait here
+        sock.settimeout(ANSWER_SECONDS)
+        sock.connect((address, port))
+        sock.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        file = sock.makefile("rb")
+        length = 0
+        while (line := file.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            length = int(value) if name.lower() == b"content-length" else length
+        print(json.dumps({"connected": length}), flush=True)
+        got, error = 0, ""
+        try:
+            while got < length and (data := file.read(min(length // 50 + 1, length - got))):
+                if data.strip(b"\0"):
+                    raise ValueError(f"wrong data after byte {got}")
+                got += len(data)
+                time.sleep(seconds / 50)
+        except (OSError, ValueError) as problem:
+            error = str(problem)
+        return {"bytes": got, "error": error}
+
+
 def main() -> None:
     """Run the client that the command line names."""
     kind, address, port, *numbers = sys.argv[1:]
@@ -135,6 +161,8 @@ def main() -> None:
         result = stream(address, int(port), float(numbers[0]))
     elif kind == "hold":
         result = hold(address, int(port), int(numbers[0]), float(numbers[1]))
+    elif kind == "download":
+        result = download(address, int(port), numbers[0], float(numbers[1]))
     else:
         raise SystemExit(f"unknown client {kind}")
     print(json.dumps(result), flush=True)
