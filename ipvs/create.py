@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipvs.context import SCRATCH, Ipvs, Packet
 from ipvs.dest import DEST_SIZE, Dest, connection_begins
-from ipvs.drops import CONN_CLASH, CONN_FULL, DEST_OVERLOAD, NO_DEST, NO_LADDR, NO_PORT
+from ipvs.drops import CONN_CLASH, CONN_FULL, NO_DEST, NO_LADDR, NO_PORT
 from ipvs.entry import (
     HASHED1,
     MODE_DR,
@@ -155,8 +155,6 @@ def create(ipvs, service, packet):
     if number < 0:
         return -NO_DEST
     dest = w.dests + number * DEST_SIZE
-    if Dest(dest).overload:
-        return -DEST_OVERLOAD
     slot = take_entry(w.table)
     if slot == 0:
         return -CONN_FULL

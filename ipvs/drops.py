@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from stack.drops import IPVS_BASE, reason
 
-NO_DEST = reason(IPVS_BASE, "no_dest", "virtual service without a usable real server")
+NO_DEST = reason(
+    IPVS_BASE, "no_dest", "no usable real server: none, weight 0, or all at the upper threshold"
+)
 CONN_FULL = reason(IPVS_BASE + 1, "conn_full", "connection table full")
 NO_LADDR = reason(IPVS_BASE + 2, "no_laddr", "FullNAT service without a local address")
 NO_PORT = reason(IPVS_BASE + 3, "no_port", "no free local port towards the real server")
 CONN_CLASH = reason(
     IPVS_BASE + 4, "conn_clash", "another connection already has this tuple on the server's side"
 )
-DEST_OVERLOAD = reason(IPVS_BASE + 5, "dest_overload", "real server at its upper threshold")
-NOT_SYN = reason(IPVS_BASE + 6, "not_syn", "TCP packet of no known connection")
-NO_SERVICE = reason(IPVS_BASE + 7, "no_service", "TCP or UDP to a VIP port without service")
-HANDOVER_FULL = reason(IPVS_BASE + 8, "handover_full", "ring to the owning worker full")
+NOT_SYN = reason(IPVS_BASE + 5, "not_syn", "TCP packet of no known connection")
+NO_SERVICE = reason(IPVS_BASE + 6, "no_service", "TCP or UDP to a VIP port without service")
+HANDOVER_FULL = reason(IPVS_BASE + 7, "handover_full", "ring to the owning worker full")
 HANDOVER_LOST = reason(
-    IPVS_BASE + 9, "handover_lost", "packet of no known connection handed over by another worker"
+    IPVS_BASE + 8, "handover_lost", "packet of no known connection handed over by another worker"
 )
-DEST_ROUTE = reason(IPVS_BASE + 10, "dest_route", "no route to the real server or client")
+DEST_ROUTE = reason(IPVS_BASE + 9, "dest_route", "no route to the real server or client")
 DEST_GONE = reason(
-    IPVS_BASE + 11, "dest_gone", "connection whose real server is gone (expire-quiescent)"
+    IPVS_BASE + 10, "dest_gone", "connection whose real server is gone (expire-quiescent)"
 )

@@ -162,7 +162,7 @@ class FuzzPort:
 class FuzzRig:
     """One worker, two ports, ``capacity`` connections, ``mbufs`` packet buffers."""
 
-    def __init__(self, capacity: int = 4096, mbufs: int = 1024) -> None:
+    def __init__(self, capacity: int = 1024, mbufs: int = 1024) -> None:
         self.pool = Pool(mbufs)
         self.ports = [FuzzPort(self.pool, index) for index in range(2)]
         _, size = shared_offsets()

@@ -18,11 +18,10 @@ SERVICES: tuple[tuple[int, str, int, str, int, list[int], dict[str, Any]], ...] 
     (3, "tcp", 83, "fullnat", 0, [0], {}),
     (4, "tcp", 84, "fullnat", 2, [], {}),
     (5, "tcp", 85, "fullnat", 2, [1], {"u_thresh": 20}),
-    (6, "tcp", 86, "fullnat", 3, [0], {"flags": ["expire-quiescent"]}),
+    (6, "tcp", 86, "fullnat", 3, [0], {"flags": ["expire_quiescent"]}),
     (7, "udp", 53, "fullnat", 3, [0, 1], {"conn_timeout": 5}),
     (8, "udp", 54, "nat", 2, [], {}),
 )
-EXPIRE_QUIESCENT = 6
 
 
 def service_record(number: int, weight: int = 1) -> dict[str, Any]:
