@@ -46,9 +46,14 @@ class ServiceRecords(InetRecords):
         held = ctypes.addressof(marks)
         rebuild.mark_ports(w.table, number, held, self.replicas)
         stats = w.laddr_stats + number * pools.LADDR_STATS_SIZE
-        pools.fill_pools(
+        total = pools.fill_pools(
             local.ptr, stats, memory, self.replicas, w.worker, w.workers, known_rss, held
         )
+        if known_rss:
+            # All workers list all ports, and each can use its share of them: the workers'
+            # numbers add up to the ports that exist.
+            share = pools.LaddrStats(stats)
+            share.free = (total + share.used) // w.workers - share.used
         self.pool_memory[number] = (memory, body["addr"])
         self._mark_local(address)
 

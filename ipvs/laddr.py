@@ -105,9 +105,7 @@ def fill_pools(laddr, stats, memory, replicas, worker, workers, rss_known, marks
         total += count
     s = LaddrStats(stats)
     s.used = held
-    # With RSS knowledge all workers list all ports, and each can use its share of them: the
-    # workers' numbers add up to the ports that exist.
-    s.free = (total + held) // workers - held if rss_known else total
+    s.free = total
     return total
 
 
