@@ -119,12 +119,12 @@ class InetRecords:
         if "tcp_timeouts" in body or "udp_timeouts" in body:
             tcp.fill_tables(w.states, body.get("tcp_timeouts"), body.get("udp_timeouts"))
         for name in ("xmit_ttl", "init_timeout"):
-            if name in body:
+            if body.get(name) is not None:
                 setattr(w, name, int(body[name]))
-        if "forwarding" in body:
+        if body.get("forwarding") is not None:
             stack.forwarding = int(body["forwarding"])
         table = neigh.NeighbourTable(stack.neighbours)
-        if "neigh_timeout" in body:
+        if body.get("neigh_timeout") is not None:
             table.reachable_ms = int(body["neigh_timeout"]) * 1000
-        if "neigh_queue" in body:
+        if body.get("neigh_queue") is not None:
             table.queue_limit = int(body["neigh_queue"])

@@ -99,7 +99,8 @@ def test_replicas_are_pools_of_their_own():
 
 
 def test_replica_is_chosen_by_the_real_server():
-    pool = Pool(replicas=16)
+    pool = Pool()
+    Laddr(pool.laddr).replicas = 16
     for address, port in ((0x0A000001, 80), (0x0A00FFFF, 65535), (0xFFFFFFFF, 1)):
         assert replica_of(pool.laddr, address, port) == ((address & 0xFFFF) + port) % 16
 
@@ -117,7 +118,7 @@ def syn(number):
     return oracle.frame((GATEWAY_MAC, WAN_MAC), ("203.0.113.7", VIP), layer)
 
 
-@pytest.mark.parametrize("replicas", [1, 16])
+@pytest.mark.parametrize("replicas", [1, 4])
 def test_no_two_connections_share_a_tuple(replicas):
     rig = network(Rig(replicas=replicas), laddrs=("198.19.0.200", "198.19.0.201"))
     service(rig, [dest(i) for i in range(4)], laddrs=[0, 1])
