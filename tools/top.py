@@ -131,6 +131,8 @@ def top(name: str | None, count: int | None, once: bool, interval: float, no_sta
     """Show load, rates, cycles by stage and drops of the workers, live (Ctrl-C ends it).
 
     Not on a terminal, or with -n or --once, views are printed one below the other.
+    Cycles are those of all rounds of the loop divided by packets: housekeeping is done in idle
+    rounds too, so it looks large when there is little traffic.
     """
     if once and count not in (None, 1):
         raise click.UsageError("--once and -n exclude each other")
