@@ -10,7 +10,7 @@ from ipvs.context import Ipvs
 from ipvs.worker import Worker
 from netdev.port import Port
 from stack import arp, neigh, route
-from stack.context import Stack
+from stack.context import Stack, bump_generation
 
 KINDS = {"local": route.LOCAL, "link": route.LINK, "gateway": route.GATEWAY}
 
@@ -52,7 +52,7 @@ class InetRecords:
         """Hook: a local route appeared (the layer above may have something to note on it)."""
 
     def _routes_changed(self) -> None:
-        self.stack.generation = (self.stack.generation + 1) & 0xFFFF
+        bump_generation(self.context.stack)
 
     def set_device(self, body: dict[str, Any]) -> None:
         """MTU or MAC of a port that the worker was started with."""

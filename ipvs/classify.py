@@ -11,6 +11,7 @@ from ipvs.context import MBUFS_AT, PACKET_SIZE, PACKETS_AT, Ipvs, Packet
 from ipvs.entry import tuple_hash
 from ipvs.index import SEED_AT, home, tag_of
 from netdev.abi import Mbuf
+from netdev.mbuf import set_length
 from netdev.port import Port
 from runtime.intrinsics import load16, load32, load64, prefetch
 from runtime.jit import inlined
@@ -46,7 +47,10 @@ def _lengths_right(l3, available, proto):
 
 @inlined
 def classify_one(stack, mbuf, packet):
-    """Fill ``packet`` for one mbuf; kind is COMMON only when every check passed."""
+    """Fill ``packet`` for one mbuf; kind is COMMON only when every check passed.
+
+    Link padding of a common packet is cut off.
+    """
     m = Mbuf(mbuf)
     k = Packet(packet)
     data = m.buf_addr + m.data_off
@@ -69,6 +73,9 @@ def classify_one(stack, mbuf, packet):
         return 0
     if ipv4_header_sum(l3) != 0xFFFF:
         return 0
+    length = ETHER_LEN + Ipv4(l3).total
+    if length < size:
+        set_length(mbuf, length)
     k.addresses = load64(l3 + 12)
     k.ports = load32(l3 + 20) | (proto << PROTO_SHIFT)
     k.kind = COMMON

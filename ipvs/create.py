@@ -32,7 +32,7 @@ from ipvs.table import (
 from netdev.port import Port
 from runtime.jit import compiled
 from stack.checksum import difference
-from stack.context import Stack
+from stack.context import NEVER, Stack
 
 LADDR_TRIES = 16
 
@@ -179,9 +179,8 @@ def create(ipvs, service, packet):
     e.created = stack.now
     e.timeout = w.init_timeout
     e.fixed_timeout = s.conn_timeout
-    # A generation that cannot be current makes the first packet resolve its next hop.
-    e.forward[0].generation = (stack.generation - 1) & 0xFFFF
-    e.forward[1].generation = (stack.generation - 1) & 0xFFFF
+    e.forward[0].generation = NEVER
+    e.forward[1].generation = NEVER
     set_deltas(entry)
     arm(w.table, slot, stack.now, w.init_timeout)
     connection_begins(w.dests, w.dest_stats, number)

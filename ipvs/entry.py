@@ -77,6 +77,7 @@ ACTIVE = 1  # counted in the real server's active connections
 ONE_SIDED = 2  # replies do not come back through us (DR)
 HASHED1 = 4  # side 1 is in the index
 QUIESCENT = 8  # ends with the first packet after its real server is gone
+LOW_MTU = 16  # << side: the route of that direction has an MTU of its own, below the port's
 
 MODE_FULLNAT, MODE_NAT, MODE_DR, MODE_TUNNEL, MODE_SNAT = range(5)
 MODES = {

@@ -30,6 +30,9 @@ def release(ipvs, number):
             entry.replica,
             port,
         )
+    # A packet later in the burst may have looked this entry up already: it must not match.
+    entry.side[0].addresses = 0
+    entry.side[1].addresses = 0
     give_entry(w.table, number)
     return 0
 

@@ -24,6 +24,8 @@ KEY_PORT = signed(0x14057B7EF767814F)
 def hand_over(ipvs, mbuf, owner):
     """Give a packet to worker ``owner``; 0 or a drop reason."""
     w = Ipvs(ipvs)
+    if w.out_rings[owner] == 0:
+        return HANDOVER_FULL
     store64(ipvs + HAND_AT, mbuf)
     if enqueue_burst(w.out_rings[owner], ipvs + HAND_AT, 1) == 1:
         w.handed_out += 1

@@ -87,6 +87,7 @@ def candidate(bucket, tag):
 def find(index, bucket, tag, addresses, ports):
     """Reference whose side equals (addresses, ports), or 0."""
     i = Index(index)
+    first = bucket
     while True:
         b = Bucket(bucket)
         hits = match16(bucket, tag) & SLOT_MASK
@@ -99,6 +100,8 @@ def find(index, bucket, tag, addresses, ports):
         if b.overflow == 0:
             return 0
         bucket = _following(index, bucket)
+        if bucket == first:
+            return 0
 
 
 @compiled

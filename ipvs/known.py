@@ -5,9 +5,19 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
 from ipvs.drops import DEST_GONE
-from ipvs.entry import ENTRY_SIZE, FORWARD_AT, QUIESCENT, Entry, Forward, Side, swap_halves
+from ipvs.entry import (
+    ENTRY_SIZE,
+    FORWARD_AT,
+    LOW_MTU,
+    ONE_SIDED,
+    QUIESCENT,
+    Entry,
+    Forward,
+    Side,
+    swap_halves,
+)
 from ipvs.expire import end_now
-from ipvs.resolve import resolve
+from ipvs.resolve import resolve, route_mtu
 from ipvs.state import advance
 from ipvs.table import Table
 from netdev.port import Port, transmit
@@ -21,6 +31,8 @@ from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.ipv4 import decrement_ttl
 from stack.neigh import USABLE, Neighbour, entry_at
+
+MAC_MASK = 0xFFFFFFFFFFFF
 
 
 @inlined
@@ -44,12 +56,17 @@ def rewrite(l3, l4, entry, side, proto):
 
 
 @inlined
-def hear_from(stack, entry):
-    """A packet from the server's side: its neighbour entry is alive."""
+def hear_from(stack, entry, data):
+    """A packet from the server's side: its neighbour lives, if the MAC is the one we know.
+
+    Another MAC is no sign of life of the one we send to: silence makes us ask soon.
+    """
     s = Stack(stack)
     forward = Entry(entry).forward[0]
     if forward.generation == s.generation:
-        Neighbour(entry_at(s.neighbours, forward.neighbour)).confirmed = s.now
+        n = Neighbour(entry_at(s.neighbours, forward.neighbour))
+        if (load64(n.ptr) ^ load64(data + 6)) & MAC_MASK == 0:
+            n.confirmed = s.now
     return 0
 
 
@@ -91,25 +108,29 @@ def forward_at_once(ipvs, packet, reference, l4):
         if reason != 0:
             return reason
     n = Neighbour(entry_at(s.neighbours, forward.neighbour))
+    port = s.ports[n.port]
+    if Port(port).up == 0:
+        return PORT_DOWN
     total = ip.total
-    if total > n.mtu:
-        send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, n.mtu)
+    mtu = Port(port).mtu
+    if e.flags & (LOW_MTU << side):
+        mtu = route_mtu(ipvs, entry, side, mtu)
+    if total > mtu:
+        send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, mtu)
         return IP_TOO_BIG
-    if w.xmit_ttl:
+    # DR leaves the IP header as it is.
+    if w.xmit_ttl and e.flags & ONE_SIDED == 0:
         if ip.ttl <= 1:
             send_error(w.stack, k.mbuf, k.data, TIME_EXCEEDED, 0, 0)
             return IP_TTL
         decrement_ttl(l3)
     e.last = s.now
     if side == 1:
-        hear_from(w.stack, entry)
+        hear_from(w.stack, entry, k.data)
     stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
     stats.packets[side] += 1
     stats.bytes[side] += total
     rewrite(l3, l4, entry, side, proto)
-    port = s.ports[n.port]
-    if Port(port).up == 0:
-        return PORT_DOWN
     if n.state < USABLE:
         return neighbour_output(w.stack, n.ptr, k.mbuf)
     store64(k.data, load64(n.ptr))

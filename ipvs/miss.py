@@ -12,8 +12,9 @@ from ipvs.service import Service
 from ipvs.service import find as find_service
 from runtime.intrinsics import load8
 from runtime.jit import compiled
+from stack.arp import is_local
 from stack.context import Stack
-from stack.drops import L4_PORT_ZERO, TCP_FLAGS
+from stack.drops import IP_LOOP, L4_PORT_ZERO, TCP_FLAGS
 from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4
 from stack.ipv4 import check_addresses, receive_ipv4
 from stack.route import LOCAL, Route, lookup
@@ -48,6 +49,8 @@ def open_connection(ipvs, service, packet, handed, l4, proto):
             return hand_over(ipvs, k.mbuf, owner)
     if reason != 0:
         return reason
+    if is_local(w.stack, Ipv4(k.data + ETHER_LEN).src, -1):
+        return IP_LOOP
     reference = create(ipvs, service, packet)
     if reference < 0:
         return -reference

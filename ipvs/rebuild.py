@@ -11,11 +11,22 @@ from ipvs.expire import remaining_ms
 from ipvs.index import BUCKET_SIZE
 from ipvs.laddr import MAX_LADDRS, RING
 from ipvs.service import MAX_SERVICES
-from ipvs.table import MAGIC, WHEEL_AT, Table, arm, entry_of, give_entry, publish
+from ipvs.table import (
+    MAGIC,
+    WHEEL_AT,
+    Table,
+    arm,
+    entry_of,
+    give_entry,
+    initialise,
+    place,
+    publish,
+)
 from ipvs.tcp import TCP_STATES
 from runtime import wheel
 from runtime.intrinsics import load8, store8
 from runtime.jit import compiled
+from stack.context import NEVER
 
 STATES = len(TCP_STATES)
 
@@ -53,8 +64,8 @@ def reinsert(ipvs, now):
             give_entry(w.table, number)
             continue
         # Route generations of the dead worker mean nothing here.
-        e.forward[0].generation = 0xFFFF
-        e.forward[1].generation = 0xFFFF
+        e.forward[0].generation = NEVER
+        e.forward[1].generation = NEVER
         publish(w.table, number, 2 if e.flags & HASHED1 else 1)
         arm(w.table, number, now, (remaining_ms(entry, now) + 999) // 1000)
         stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
@@ -88,15 +99,32 @@ def mark_ports(table, laddr, marks, replicas):
                 store8(at, 1)
 
 
+def _clear_counts(dest_stats: int) -> None:
+    for number in range(MAX_DESTS):
+        stats = DestStats(dest_stats + number * STATS_SIZE)
+        if stats.active or stats.inactive:
+            stats.active = stats.inactive = 0
+
+
+def start_empty(ipvs: int, length: int, capacity: int, now: int) -> None:
+    """Lay out an empty table in the ``length`` bytes at ``ipvs``'s table address.
+
+    What a table of another capacity left there is wiped: nothing of it may be believed.
+    """
+    w = Ipvs(ipvs)
+    if Table(w.table).magic != 0:
+        ctypes.memset(w.table, 0, length)
+    initialise(w.table, capacity, now)
+    _clear_counts(w.dest_stats)
+
+
 def recover(ipvs: int, now: int) -> int:
     """Bring the table found at ``ipvs``'s table address back into service; returns connections."""
     w = Ipvs(ipvs)
     table = Table(w.table)
+    place(w.table, table.capacity)
     ctypes.memset(table.index.buckets, 0, table.index.count * BUCKET_SIZE)
     ctypes.memset(table.links, 0, (table.capacity + 1) * 8)
     wheel.initialise(w.table + WHEEL_AT, table.links, now)
-    for number in range(MAX_DESTS):
-        stats = DestStats(w.dest_stats + number * STATS_SIZE)
-        if stats.active or stats.inactive:
-            stats.active = stats.inactive = 0
+    _clear_counts(w.dest_stats)
     return int(reinsert(ipvs, now))

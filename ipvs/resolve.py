@@ -6,7 +6,7 @@ from ipvs.context import Ipvs
 from ipvs.create import swap32
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import DEST_ROUTE
-from ipvs.entry import MODE_DR, Entry
+from ipvs.entry import LOW_MTU, MODE_DR, Entry
 from netdev.port import Port
 from runtime.jit import compiled
 from stack.context import Stack
@@ -31,7 +31,8 @@ def resolve(ipvs, entry, side):
     s = Stack(w.stack)
     target = target_of(ipvs, entry, side)
     route = lookup(s.routes, target)
-    if route == 0:
+    # Target 0: the real server of a connection found at start was removed meanwhile.
+    if route == 0 or target == 0:
         return DEST_ROUTE
     r = Route(route)
     if r.kind == LOCAL:
@@ -42,7 +43,21 @@ def resolve(ipvs, entry, side):
     found = find_or_add(w.stack, r.port, hop)
     if found == 0:
         return NEIGH_FULL
-    forward = Entry(entry).forward[side]
+    e = Entry(entry)
+    mark = LOW_MTU << side
+    e.flags = e.flags & ~mark
+    if r.mtu != 0 and r.mtu < Port(s.ports[r.port]).mtu:
+        e.flags = e.flags | mark
+    forward = e.forward[side]
     forward.neighbour = number_of(s.neighbours, found)
     forward.generation = s.generation
     return 0
+
+
+@compiled
+def route_mtu(ipvs, entry, side, mtu):
+    """MTU of the route of one direction if it is below ``mtu``, the port's; else ``mtu``."""
+    found = lookup(Stack(Ipvs(ipvs).stack).routes, target_of(ipvs, entry, side))
+    if found != 0 and Route(found).mtu != 0 and Route(found).mtu < mtu:
+        return Route(found).mtu
+    return mtu

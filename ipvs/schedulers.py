@@ -29,6 +29,19 @@ def round_robin(service, dests):
 
 
 @compiled
+def heaviest(service, dests):
+    """Largest weight among the usable real servers of a service, 0 when there are none."""
+    s = Service(service)
+    ids = IdList(s.dests)
+    weight = 0
+    for at in range(s.dest_count):
+        number = ids.id[at]
+        if usable(dests, number) and Dest(dests + number * DEST_SIZE).weight > weight:
+            weight = Dest(dests + number * DEST_SIZE).weight
+    return weight
+
+
+@compiled
 def weighted_round_robin(service, dests):
     """Classic LVS wrr: each pass lowers the bar by the gcd of all weights."""
     s = Service(service)
@@ -38,8 +51,14 @@ def weighted_round_robin(service, dests):
         return -1
     at = s.position
     bar = s.current_weight
-    fruitless = 0
-    while fruitless <= count:
+    highest = s.max_weight
+    # After a pass without choice, the bar falls to the heaviest usable server at once: passes that
+    # could choose nobody are skipped, so three passes are enough whatever the weights.
+    for step in range(3 * count + 1):
+        if step == count:
+            highest = heaviest(service, dests)
+            if highest == 0:
+                return -1
         at += 1
         if at >= count:
             at = 0
@@ -47,15 +66,13 @@ def weighted_round_robin(service, dests):
             bar -= s.gcd_weight
             if bar <= 0:
                 bar = s.max_weight
+            if bar > highest:
+                bar = highest
         number = ids.id[at]
-        if usable(dests, number):
-            if Dest(dests + number * DEST_SIZE).weight >= bar:
-                s.position = at
-                s.current_weight = bar
-                return number
-            fruitless = 0
-        else:
-            fruitless += 1
+        if usable(dests, number) and Dest(dests + number * DEST_SIZE).weight >= bar:
+            s.position = at
+            s.current_weight = bar
+            return number
     return -1
 
 

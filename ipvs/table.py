@@ -47,8 +47,8 @@ def table_bytes(capacity: int) -> int:
     return HEAD_SIZE + buckets_for(capacity) * BUCKET_SIZE + (capacity + 1) * (ENTRY_SIZE + 8)
 
 
-def initialise(address: int, capacity: int, now: int) -> None:
-    """Lay out an empty table in zeroed memory of ``table_bytes(capacity)``; ``now`` in ms."""
+def place(address: int, capacity: int) -> None:
+    """Write where the parts of a table of this capacity lie when it stands at ``address``."""
     table = Table(address)
     table.capacity = capacity
     index = table.index
@@ -57,6 +57,13 @@ def initialise(address: int, capacity: int, now: int) -> None:
     table.entries = index.buckets + index.count * BUCKET_SIZE
     index.entries = table.entries
     table.links = table.entries + (capacity + 1) * ENTRY_SIZE
+
+
+def initialise(address: int, capacity: int, now: int) -> None:
+    """Lay out an empty table in zeroed memory of ``table_bytes(capacity)``; ``now`` in ms."""
+    place(address, capacity)
+    table = Table(address)
+    index = table.index
     for word in range(2):
         index.seed[word] = int.from_bytes(os.urandom(8), "little", signed=True)
     wheel.initialise(address + WHEEL_AT, table.links, now)

@@ -144,10 +144,7 @@ class Worker:
         if rebuild.is_table(address, length) and table.Table(address).capacity == capacity:
             self.recovered = rebuild.recover(self.address, self.now())
         else:
-            if table.Table(address).magic:
-                # A table of another size: nothing of it can be used.
-                ctypes.memset(address, 0, table.table_bytes(capacity))
-            table.initialise(address, capacity, self.now())
+            rebuild.start_empty(self.address, length, capacity, self.now())
 
     def attach_ring(self, ring: int) -> None:
         """Leave the loop for the interpreter whenever this request ring has a record."""

@@ -53,18 +53,23 @@ def receive(port, array):
 
 @compiled
 def flush(port):
-    """Transmit what was gathered; what the driver refuses is freed and counted."""
+    """Transmit what was gathered; what the driver refuses (all of it where this worker has no tx
+    queue) is freed and counted."""
     p = Port(port)
     count = p.tx_count
     if count == 0:
         return 0
     fast = FastPath(p.fast)
-    queue = load64(fast.tx_queues + p.tx_queue * 8)
     array = port + TX_ARRAY
-    sent = call3(fast.tx_burst, queue, array, count) & 0xFFFF
+    sent = 0
+    if p.tx_queue >= 0:
+        queue = load64(fast.tx_queues + p.tx_queue * 8)
+        sent = call3(fast.tx_burst, queue, array, count) & 0xFFFF
     p.tx_packets += sent
     if sent < count:
         p.tx_dropped += count - sent
+        for i in range(sent, count):
+            p.tx_bytes -= Mbuf(load64(array + i * 8)).pkt_len
         free_many(p.calls, array + sent * 8, count - sent)
     p.tx_count = 0
     return sent

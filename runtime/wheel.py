@@ -17,6 +17,7 @@ from runtime.pointers import view
 SLOTS = 4096
 SLOT_SHIFT = 8  # 256 ms a slot, 17 minutes a turn
 HORIZON = (SLOTS - 2) << SLOT_SHIFT
+BACKWARD = 16  # slots (4 s) the clock may go back without consequence
 _HEAD = 0x80000000  # marks "previous" as a slot number
 
 
@@ -87,7 +88,12 @@ def due(wheel, now):
     w = Wheel(wheel)
     # The clock wraps at 2**32 ms; slots count on without wrapping.
     ahead = ((now >> SLOT_SHIFT) - w.slot) & 0xFFFFFF
-    while ahead > 0 and ahead < 0x800000:
+    if ahead >= 0x800000:
+        # The clock went back.  A little is waited for; after more, go on from where it is.
+        if ahead < 0x1000000 - BACKWARD:
+            w.slot = now >> SLOT_SHIFT
+        return 0
+    while ahead > 0:
         number = w.heads[w.slot & (SLOTS - 1)]
         if number != 0:
             disarm(wheel, number)

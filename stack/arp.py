@@ -166,8 +166,9 @@ def _tell(stack, entry, changed):
 @compiled
 def _valid(stack, data, length, port):
     """0 when the ARP packet at ``data`` is well-formed and its sender believable."""
+    ours = Port(Stack(stack).ports[port]).mac
     dst = load64(data) & MAC_MASK
-    if dst & 1 == 0 and dst != Port(Stack(stack).ports[port]).mac:
+    if dst & 1 == 0 and dst != ours:
         return ETH_OTHERHOST
     if length < ETHER_LEN + ARP_LEN:
         return ARP_SHORT
@@ -177,7 +178,7 @@ def _valid(stack, data, length, port):
     if arp.hardware_len != 6 or arp.protocol_len != 4 or arp.op < REQUEST or arp.op > REPLY:
         return ARP_FORMAT
     mac = load64(data + 22) & MAC_MASK
-    if mac == 0 or mac & 1 or mac == Port(Stack(stack).ports[port]).mac:
+    if mac == 0 or mac & 1 or mac == ours:
         return ARP_SENDER
     first = arp.sender_ip >> 24
     if first == 127 or first >= 224:
@@ -285,6 +286,7 @@ def age(stack, budget):
     """Look after up to ``budget`` neighbours; called a few hundred times a second at most."""
     s = Stack(stack)
     t = NeighbourTable(s.neighbours)
+    t.no_victim = 0
     count = t.count
     if count > budget:
         count = budget

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from netdev.port import MAX_PORTS
+from runtime.jit import compiled
 from runtime.pointers import view
 
 
@@ -21,7 +22,7 @@ class StackStruct(ctypes.Structure):
         ("port_count", ctypes.c_int64),
         ("worker", ctypes.c_int64),  # 0-based
         ("workers", ctypes.c_int64),
-        ("generation", ctypes.c_int64),  # of routes; connections resolve anew when it moved
+        ("generation", ctypes.c_int64),  # of routes, 1..0xffff; next hops of another are stale
         ("forwarding", ctypes.c_int64),
         ("ip_id", ctypes.c_int64),
         ("icmp_tokens", ctypes.c_int64),
@@ -31,3 +32,12 @@ class StackStruct(ctypes.Structure):
 
 
 Stack = view(StackStruct)
+NEVER = 0  # the generation of a next hop that was not looked up yet: no current one is 0
+
+
+@compiled
+def bump_generation(stack):
+    """Make all connections look up their next hops again: a route or a neighbour moved."""
+    s = Stack(stack)
+    s.generation = s.generation + 1 if s.generation < 0xFFFF else 1
+    return 0

@@ -40,7 +40,7 @@ def echo(stack, mbuf, data):
     if icmp.type != ECHO or icmp.code != 0:
         return ICMP_TYPE
     icmp.type = ECHO_REPLY
-    # Summed anew: an update (RFC 1624) of a message that becomes all zeros would end in 0.
+    # Not by difference: of a message that is all zeros now, that would be wrong (RFC 1624 sec. 3).
     icmp.check = 0
     store16(icmp.ptr + 2, checksum(icmp.ptr, length))
     src = ip.src
@@ -59,7 +59,10 @@ def _may_answer(stack, ip_address):
     if ip.frag & IP_OFFSET:
         return 0
     if ip.proto == PROTO_ICMP:
-        kind = load8(ip_address + (ip.ver_ihl & 15) * 4)
+        size = (ip.ver_ihl & 15) * 4
+        if ip.total <= size:
+            return 0
+        kind = load8(ip_address + size)
         if kind != ECHO and kind != ECHO_REPLY and kind != 13 and kind != 14:
             return 0
     top = ip.src >> 24
@@ -96,6 +99,8 @@ def _error_source(stack, about):
     if back == 0:
         return 0
     r = Route(back)
+    if r.kind == LOCAL:
+        return 0
     if r.source == 0 and r.gateway != 0:
         via = lookup(s.routes, r.gateway)
         return Route(via).source if via != 0 else 0

@@ -10,10 +10,10 @@ from __future__ import annotations
 from netdev.abi import Mbuf
 from netdev.mbuf import set_length
 from netdev.port import Port
-from runtime.intrinsics import load8, load64
+from runtime.intrinsics import load8, load16, load64, store16
 from runtime.jit import compiled, inlined
 from stack.arp import output as neighbour_output
-from stack.checksum import fold, sum_bytes
+from stack.checksum import fold, sum_bytes, update
 from stack.context import Stack
 from stack.drops import (
     ETH_OTHERHOST,
@@ -43,6 +43,7 @@ from stack.neigh import find_or_add
 from stack.route import GATEWAY, LOCAL, Route, lookup
 
 MAC_MASK = 0xFFFFFFFFFFFF
+ONE_LESS = 0xFFFE  # checksum difference of a word whose low byte (as loaded) became one less
 
 
 @compiled
@@ -162,11 +163,10 @@ def output(stack, mbuf, data):
 
 @inlined
 def decrement_ttl(l3):
-    """TTL minus one with the checksum updated incrementally (RFC 1141)."""
+    """TTL minus one with the checksum updated incrementally (RFC 1624)."""
     ip = Ipv4(l3)
     ip.ttl -= 1
-    total = ip.check + 0x0100
-    ip.check = (total & 0xFFFF) + (total >> 16)
+    store16(l3 + 10, update(load16(l3 + 10), ONE_LESS))
     return 0
 
 

@@ -15,7 +15,7 @@ from netdev.port import Port, transmit
 from runtime.intrinsics import GOLDEN, load64, shr, store16, store64, wrap
 from runtime.jit import compiled, inlined
 from runtime.pointers import view
-from stack.context import Stack
+from stack.context import Stack, bump_generation
 from stack.drops import NEIGH_FAILED, NEIGH_QUEUE
 
 NEIGHBOURS = 4096
@@ -29,6 +29,8 @@ SEND_RETRY_MS = 1000  # between requests while unresolved
 SEND_GIVE_UP_MS = 3000  # facts: SEND lasts 3 s, then waiting packets are dropped
 SILENCE_MS = 2000  # used this long without hearing from it: ask again
 DELAY_MS = 3000
+EVICT_WINDOW = 64  # entries compared for the one to give up when the table is full
+QUEUE_TOTAL = 2048  # packets waiting for neighbours in all: the rest of the pool is for traffic
 PROBE_MS = 30000
 
 
@@ -41,7 +43,7 @@ class NeighbourStruct(ctypes.Structure):
         ("port", ctypes.c_uint16),
         ("state", ctypes.c_uint8),
         ("permanent", ctypes.c_uint8),
-        ("mtu", ctypes.c_uint16),  # of the port, bytes of an IP packet
+        ("spare", ctypes.c_uint16),
         ("waiting", ctypes.c_uint16),  # packets in the queue
         ("next", ctypes.c_uint16),  # hash chain, entry number + 1
         ("used_entry", ctypes.c_uint16),  # 1 when the entry is in the table
@@ -62,8 +64,11 @@ class NeighbourTableStruct(ctypes.Structure):
         ("cursor", ctypes.c_int64),  # of the ageing sweep
         ("reachable_ms", ctypes.c_int64),
         ("queue_limit", ctypes.c_int64),
+        ("cursor_victim", ctypes.c_int64),  # where the next search for one to give up begins
+        ("no_victim", ctypes.c_int64),  # 1: the last search found none, and nothing aged since
+        ("waiting", ctypes.c_int64),  # packets in all queues
+        ("pad", ctypes.c_int64),
         ("heads", ctypes.c_uint16 * BUCKETS),
-        ("pad", ctypes.c_uint8 * 32),
         ("entry", NeighbourStruct * NEIGHBOURS),
     ]
 
@@ -126,22 +131,49 @@ def _unlink(table, entry):
 
 
 @compiled
+def _victim(stack, table):
+    """Number of the entry to give up for another, or -1.
+
+    The one longest out of use among the next few (an unresolved one before all others), never one
+    that packets wait for or were sent to just now.  Looking at few, and not again at all before
+    the next ageing when there was none, keeps a scan of addresses from making every packet search
+    the whole table.
+    """
+    t = NeighbourTable(table)
+    if t.no_victim:
+        return -1
+    best = -1
+    longest = SILENCE_MS
+    for step in range(NEIGHBOURS):
+        if best >= 0 and step >= EVICT_WINDOW:
+            break
+        number = t.cursor_victim
+        t.cursor_victim = (number + 1) & (NEIGHBOURS - 1)
+        n = Neighbour(entry_at(table, number))
+        idle = (Stack(stack).now - n.used) & 0xFFFFFFFF
+        if n.state == NONE:
+            idle += 0x100000000
+        if n.waiting == 0 and n.permanent == 0 and idle > longest:
+            best = number
+            longest = idle
+    t.no_victim = 1 if best < 0 else 0
+    return best
+
+
+@compiled
 def _free_slot(stack, table):
-    """Number of a slot to use, or -1; evicts an unresolved entry when the table is full."""
+    """Number of a slot to use, or -1; a full table gives up an entry for it."""
     t = NeighbourTable(table)
     if t.count < NEIGHBOURS:
         number = t.count
         t.count += 1
         return number
-    for step in range(NEIGHBOURS):
-        number = (t.cursor + step) & (NEIGHBOURS - 1)
-        n = Neighbour(entry_at(table, number))
-        if n.state == NONE and n.waiting == 0 and n.permanent == 0:
-            _unlink(table, n.ptr)
-            # Connections may hold this number: the new generation makes them look again.
-            Stack(stack).generation = (Stack(stack).generation + 1) & 0xFFFF
-            return number
-    return -1
+    number = _victim(stack, table)
+    if number >= 0:
+        _unlink(table, entry_at(table, number))
+        # Connections may hold this number: the new generation makes them look again.
+        bump_generation(stack)
+    return number
 
 
 @compiled
@@ -164,7 +196,6 @@ def find_or_add(stack, port, address):
     n.port = port
     n.state = NONE
     n.permanent = 0
-    n.mtu = Port(s.ports[port]).mtu
     n.waiting = 0
     n.queue = 0
     n.used_entry = 1
@@ -214,7 +245,8 @@ def send_to(stack, entry, mbuf):
 def enqueue(stack, entry, mbuf):
     """Let a packet wait for resolution; returns 0 or a drop reason."""
     n = Neighbour(entry)
-    if n.waiting >= NeighbourTable(Stack(stack).neighbours).queue_limit:
+    t = NeighbourTable(Stack(stack).neighbours)
+    if n.waiting >= t.queue_limit or t.waiting >= QUEUE_TOTAL:
         return NEIGH_QUEUE
     Mbuf(mbuf).tx_offload = 0
     if n.queue == 0:
@@ -225,6 +257,7 @@ def enqueue(stack, entry, mbuf):
             last = Mbuf(last).tx_offload
         Mbuf(last).tx_offload = mbuf
     n.waiting += 1
+    t.waiting += 1
     return 0
 
 
@@ -232,6 +265,8 @@ def enqueue(stack, entry, mbuf):
 def release_queue(stack, entry, deliver):
     """Send (``deliver`` 1) or drop the waiting packets of an entry, oldest first."""
     n = Neighbour(entry)
+    t = NeighbourTable(Stack(stack).neighbours)
+    t.waiting -= n.waiting
     mbuf = n.queue
     n.queue = 0
     n.waiting = 0
@@ -275,4 +310,5 @@ def remove(stack, entry):
     n.state = NONE
     n.permanent = 0
     n.since = Stack(stack).now
+    NeighbourTable(Stack(stack).neighbours).no_victim = 0
     return 0

@@ -48,7 +48,8 @@ class RouteTableStruct(ctypes.Structure):
         ("capacity", ctypes.c_int64),
         ("buckets", ctypes.c_int64),  # power of two
         ("count", ctypes.c_int64),
-        ("free", ctypes.c_int64),  # chain of unused entries, entry number + 1
+        ("free", ctypes.c_int64),  # chain of returned entries, entry number + 1
+        ("high", ctypes.c_int64),  # entries below this number were used at some time
         ("heads", ctypes.c_int64),
         ("routes", ctypes.c_int64),
         ("per_length", ctypes.c_int64 * 33),
@@ -83,9 +84,6 @@ def initialise(address: int, capacity: int) -> None:
     table.capacity = table.buckets = capacity
     table.heads = address + HEAD_SIZE
     table.routes = table.heads + 4 * capacity
-    for index in range(capacity):
-        Route(table.routes + index * ROUTE_SIZE).next = index + 2 if index + 1 < capacity else 0
-    table.free = 1
 
 
 @compiled
@@ -136,10 +134,14 @@ def insert(table, prefix, length, kind, gateway, port, source, mtu):
     found = find_exact(table, prefix, length)
     if found == 0:
         entry = t.free
-        if entry == 0:
+        if entry != 0:
+            t.free = Route(t.routes + (entry - 1) * ROUTE_SIZE).next
+        elif t.high < t.capacity:
+            t.high += 1
+            entry = t.high
+        else:
             return 0
         found = t.routes + (entry - 1) * ROUTE_SIZE
-        t.free = Route(found).next
         Route(found).flags = 0
         heads = Heads(t.heads)
         bucket = _bucket(table, prefix, length)

@@ -60,6 +60,7 @@ def expected_to_server(raw, mode, client, out, ttl_step=0):
         tuple_ = (client, (SERVER, 8080))
     else:
         tuple_ = (client, (VIP, 80))
+        ttl_step = 0  # DR leaves the IP header as it is
     return oracle.rewritten(raw, TO_SERVER, *tuple_, ttl_step=ttl_step)
 
 

@@ -136,7 +136,6 @@ def test_too_big_for_a_connection_comes_from_the_service(rig):
     lan_mtu(rig, 1000)
     rig.apply("neigh.del", addr=net.SERVER, dev=net.LAN)
     rig.stack.generation += 1
-    net.neighbour(rig, net.SERVER).mtu = 1000
     sent = net.syn(flags="A", ttl=9) / Raw(bytes(1000))
     error = one(rig, sent)
     assert (error[ICMP].type, error[ICMP].code, error[ICMP].nexthopmtu) == (3, 4, 1000)
