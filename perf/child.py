@@ -1,7 +1,7 @@
 """One measurement, one process: DPDK starts once, and a crash takes nothing else along.
 
-``python -m perf.child MODULE:FUNCTION JOB`` writes the function's result as JSON to descriptor
-RESULT_FD.
+``python -m perf.child MODULE:FUNCTION FD JOB PARENT`` writes what the function returned to
+descriptor FD, as a line of JSON.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from netdev import eal
 from netdev.eal import DpdkError
 from perf.errors import PerfError
+from runtime.supervise_launch import die_with_parent
 from tools.daemon.plan import file_prefix
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +36,7 @@ class Child:
         read, write = os.pipe()
         self._name = f"perf{os.getpid()}-{next(_numbers)}"
         text = json.dumps({**job, "name": self._name})
-        words = [sys.executable, "-m", "perf.child", function, str(write), text]
+        words = [sys.executable, "-m", "perf.child", function, str(write), text, str(os.getpid())]
         self._reader = os.fdopen(read)
         self._process = subprocess.Popen(words, cwd=ROOT, pass_fds=(write,), stdin=subprocess.PIPE)
         os.close(write)
@@ -105,9 +106,10 @@ def main() -> int:
     """See the module's text."""
     from tools.daemon.commands import CommandFailed
 
-    function, _, job = sys.argv[1:4]
+    function, _, job, parent = sys.argv[1:]
     module, _, name = function.partition(":")
     try:
+        die_with_parent(int(parent))
         _say({"result": getattr(importlib.import_module(module), name)(json.loads(job))})
     except (PerfError, DpdkError, CommandFailed, OSError) as error:
         _say({"error": " ".join(str(error).split())})

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one benchmark; exit status 0, 1 (not measured) or 2 (bad arguments)."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        group.main(words or ["--help"], prog_name="perf/run", standalone_mode=False)
+        status = group.main(words or ["--help"], prog_name="perf/run", standalone_mode=False)
     except click.UsageError as error:
         text = error.format_message()
         if "No such command" in text:
@@ -54,10 +54,10 @@ def main(arguments: list[str] | None = None) -> int:
     except click.Abort:
         click.echo("perf: interrupted", err=True)
         return 130
-    except PerfError as error:
+    except (PerfError, click.ClickException) as error:
         click.echo(f"perf: {error}", err=True)
         return 1
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 if __name__ == "__main__":

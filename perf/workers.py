@@ -144,13 +144,14 @@ def command(sessions: list[int], mode: str, proto: str, rounds: int, seconds: fl
     title = "Model, Mpps of n workers (contention as between these two, no coherence traffic):"
     report.table(title, ["sessions each", *map(str, MODEL)], rows)
     last = report.data[-1]
-    report.notes.append(
+    report.notes += [
         "Shared: last-level cache and memory channels (and, on a virtual machine, perhaps one "
-        f"core's two hardware threads); no memory of ours. Random lines of memory changed: "
-        f"{last['lines_one']:.0f} M/s by one core, {last['lines_two']:.0f} M/s by both; a packet "
-        f"of a table beyond the caches needs {LINES}, so {last['lines_two'] / LINES:.0f} Mpps is "
-        "what memory alone would allow these two."
-    )
+        "core's two hardware threads); no memory of ours.",
+        f"Random lines of memory changed: {last['lines_one']:.0f} M/s by one core, "
+        f"{last['lines_two']:.0f} M/s by both, without the prefetching of the packet path. A packet "
+        f"of a table beyond the caches needs {LINES}. Where the memory channels end is not "
+        "measured: two cores do not reach it.",
+    ]
     report.check_notes(
         f"min / median / max of {rounds} rounds of {seconds} s every {pace(seconds):.2f} s; "
         "generator (and driver) subtracted",

@@ -9,6 +9,7 @@ from perf.balancer import Bench, check_nothing_lost
 from perf.child import gate
 from perf.live import build, grow, oracle_of
 from perf.memory_loop import Block
+from perf.rounds import undisturbed
 from perf.tap import check_sample
 from perf.watch import Watch, pin
 
@@ -62,8 +63,7 @@ def measure(job: dict[str, Any]) -> list[dict[str, Any]]:
                 late = _wait(begin + n * pace(job["seconds"]))
                 rounds.append(_round(bench, watch, iterations, late))
             _wait(begin + job["rounds"] * pace(job["seconds"]))
-            block.changing()
-            lines = [block.changing() for _ in range(MEMORY_ROUNDS)]
+            lines = undisturbed(watch, MEMORY_ROUNDS, block.changing)
             phases.append({
                 "rounds": rounds, "line": lines, "hz": bench.hz, "compared": compared,
                 "crowded": watch.crowded_rounds,
