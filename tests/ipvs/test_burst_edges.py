@@ -1,6 +1,7 @@
-"""Creating connections, the limits of the table, clashes, thresholds, statistics."""
+"""Corners of a burst: failures, our own addresses, ports without queue, what comes after what."""
 
 import pytest
+from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
@@ -11,10 +12,12 @@ from ipvs.table import Table, entry_of
 from netdev.port import TX_ROOM, Port
 from tests.pathrig import (
     CLIENT,
+    CLIENT_MAC,
     FAR,
     LADDR,
     LAN,
     LAN_ADDR,
+    TCP,
     UDP,
     VIP,
     WAN,
@@ -159,3 +162,48 @@ def test_more_packets_than_one_transmit_burst_takes(rig):
     for _ in range(TX_ROOM + 5):
         rig.push(WAN, from_client(UDP(sport=1, dport=80)))
     assert len(rig.run(4)[LAN]) == TX_ROOM + 5 and again.tx_count == 0
+
+
+def test_the_rest_of_a_burst_does_not_find_the_connection_that_its_first_packet_ended():
+    """All packets of a burst are looked up before the first of them is handled."""
+    rig = Rig(static=True)
+    rig.service(0, "fullnat", flags=["expire_quiescent"], dests=2)
+    rig.exchange(WAN, syn())
+    rig.service(0, "fullnat", flags=["expire_quiescent"], dests=[{"id": 1, "addr": server(1)}])
+    ack = from_client(TCP(sport=1234, dport=80, flags="A"))
+    out = rig.exchange(WAN, ack, ack, syn(), ack, ack)
+    assert rig.drops() == {"dest_gone": 1, "not_syn": 1}
+    assert [Ether(f).dst[-2:] for f in out[LAN]] == ["0c"] * 3
+    assert rig.connections() == 1 and Table(rig.w.table).high == 1
+    assert rig.clean()
+
+
+def test_no_generation_of_routes_is_that_of_a_hop_never_looked_up():
+    rig = Rig(static=True)
+    rig.service(0, "nat")
+    rig.exchange(WAN, syn())
+    entry = Entry(entry_of(rig.w.table, 1))
+    assert entry.forward[1].generation == 0
+    rig.stack.generation = 0xFFFF
+    rig.route("10.0.0.0/8", kind="link", dev=WAN)
+    assert rig.stack.generation == 1
+    reply = from_server(TCP(sport=8000, dport=1234, flags="SA"), dst=CLIENT)
+    assert Ether(rig.exchange(LAN, reply)[WAN][0]).dst == CLIENT_MAC
+
+
+def test_a_worker_without_rings_drops_what_is_not_its_own():
+    rig = Rig(index=0, workers=2, static=True)
+    rig.service(0, "fullnat")
+    rig.exchange(LAN, from_server(TCP(sport=8000, dport=2001, flags="A")))
+    assert rig.drops() == {"handover_full": 1} and rig.clean()
+
+
+def test_forwarding_where_the_checksum_becomes_zero():
+    """One step of TTL from 0xfeff is zero; RFC 1141's shortcut leaves 0xffff."""
+    rig = Rig(static=True)
+    rig.apply("param.set", forwarding=1)
+    frame = from_client(UDP(), dst=server(0), id=0)
+    base = int.from_bytes(bytes(frame)[24:26], "big")
+    frame[IP].id = (base - 0xFEFF) % 0xFFFF
+    assert bytes(frame)[24:26] == b"\xfe\xff"
+    assert rig.exchange(WAN, frame)[LAN][0][24:26] == b"\x00\x00"
