@@ -29,7 +29,6 @@ from ipvs.table import (
     publish_side,
     take_entry,
 )
-from netdev.port import Port
 from runtime.jit import compiled
 from stack.checksum import difference
 from stack.context import NEVER, Stack
@@ -97,8 +96,7 @@ def _take_local(ipvs, service, entry, dest):
             continue
         stats = w.laddr_stats + number * LADDR_STATS_SIZE
         replica = replica_of(a.ptr, d.address, d.port)
-        queue = Port(Stack(w.stack).ports[a.port]).rx_queue
-        port = take_port(a.ptr, stats, w.rss, replica, d.address, d.port, queue)
+        port = take_port(a.ptr, stats, w.rss, replica, d.address, d.port, w.worker)
         if port != 0:
             e.laddr = number + 1
             e.replica = replica

@@ -80,7 +80,7 @@ def fill_pools(laddr, stats, memory, replicas, worker, workers, rss_known, marks
 
     ``marks`` (uint8[replicas][65536], or 0) tells the ports that connections found at start hold.
     Without RSS knowledge worker k owns the ports whose low bits are k; with it, any port may be
-    taken whose return packets hash to this worker's queue.
+    taken whose return packets hash to a queue of this worker.
     """
     a = Laddr(laddr)
     a.replicas = replicas
@@ -116,10 +116,10 @@ def replica_of(laddr, address, port):
 
 
 @compiled
-def take_port(laddr, stats, rss, replica, daddr, dport, my_queue):
+def take_port(laddr, stats, rss, replica, daddr, dport, worker):
     """A free local port towards (daddr, dport), or 0.
 
-    With RSS knowledge ports that would return to another queue go back to the tail; as many are
+    With RSS knowledge ports that would return to another worker go back to the tail; as many are
     tried as make a miss with free ports left improbable.
     """
     a = Laddr(laddr)
@@ -132,7 +132,7 @@ def take_port(laddr, stats, rss, replica, daddr, dport, my_queue):
     for _ in range(tries):
         port = load16(ring + (head.taken & (RING - 1)) * 2)
         head.taken += 1
-        if a.rss_known == 0 or queue_of(rss, a.port, daddr, a.address, dport, port) == my_queue:
+        if a.rss_known == 0 or queue_of(rss, a.port, daddr, a.address, dport, port) == worker:
             s.used += 1
             s.free -= 1
             return port

@@ -1,4 +1,4 @@
-"""Receive-side scaling as the NIC computes it: which queue a packet will arrive on.
+"""Receive-side scaling as the NIC computes it: at which worker's queue a packet will arrive.
 
 The Toeplitz hash is linear over the input bits, so one 256-entry table per input byte replaces the
 bit loop: twelve loads and xors for an IPv4 four-tuple.
@@ -26,7 +26,10 @@ class ByteTableStruct(ctypes.Structure):
 
 
 class RetaStruct(ctypes.Structure):
-    """Indirection table of one port; ``size`` (a power of two) 0 when its RSS is not known."""
+    """Indirection table of one port; ``size`` (a power of two) 0 when its RSS is not known.
+
+    In place of queues it names the workers that poll them.
+    """
 
     _fields_ = [("size", ctypes.c_int64), ("queue", ctypes.c_uint16 * RETA_MAX)]
 
@@ -65,7 +68,8 @@ def fill_tables(rss: int, key: bytes) -> None:
 
 
 def set_indirection(rss: int, port: int, queues: list[int]) -> None:
-    """Store a port's indirection table; its length must be a power of two up to RETA_MAX."""
+    """Store a port's indirection table (workers by hash); its length must be a power of two up to
+    RETA_MAX."""
     size = len(queues)
     if size > RETA_MAX or size & (size - 1):
         raise ValueError(f"RSS table of {size} entries is not supported")
@@ -89,6 +93,6 @@ def rss_hash(rss, src, dst, sport, dport):
 
 @compiled
 def queue_of(rss, port, src, dst, sport, dport):
-    """Queue of port index ``port`` on which such a packet arrives."""
+    """Worker that polls the queue of port index ``port`` on which such a packet arrives."""
     reta = Rss(rss).port[port]
     return reta.queue[rss_hash(rss, src, dst, sport, dport) & (reta.size - 1)]

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass
 class PortJob:
-    """One port as one worker uses it; a queue of -1: none."""
+    """One port as one worker uses it; a queue of -1: none.
+
+    ``reta`` is the indirection table of its RSS if that is known: worker by hash.
+    """
 
     dpdk_port: int
     mac: str

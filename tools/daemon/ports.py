@@ -15,6 +15,7 @@ from tools.daemon.plan import PortPlan
 from tools.settings_model import Settings
 from tools.settings_port import TapPort
 
+NOBODY = 0xFFFF  # in place of a worker: no one polls this queue
 _log = logging.getLogger(__name__)
 
 
@@ -72,6 +73,15 @@ def _reta(plan: PortPlan, number: int, info: ethdev.PortInfo) -> list[int]:
         return []
 
 
+def _owners(settings: Settings, device: str, reta: list[int]) -> list[int]:
+    """The indirection table with the worker that polls each queue in the queue's place."""
+    owner = {}
+    for index, worker in enumerate(settings.worker_defs.forwarding):
+        queues = worker.queues(device)
+        owner.update(dict.fromkeys(queues.rx_queue_ids if queues else (), index))
+    return [owner.get(queue, NOBODY) for queue in reta]
+
+
 def port_jobs(settings: Settings, ports: list[StartedPort], worker: int) -> list[PortJob]:
     """The ports as worker ``worker`` polls them."""
     jobs = []
@@ -80,7 +90,8 @@ def port_jobs(settings: Settings, ports: list[StartedPort], worker: int) -> list
         rx = queues.rx_queue_ids[0] if queues and queues.rx_queue_ids else -1
         tx = queues.tx_queue_ids[0] if queues and queues.tx_queue_ids else -1
         mtu = port.plan.device.mtu
-        jobs.append(PortJob(port.number, port.info.mac, mtu, rx, tx, port.reta))
+        owners = _owners(settings, port.plan.name, port.reta)
+        jobs.append(PortJob(port.number, port.info.mac, mtu, rx, tx, owners))
     return jobs
 
 
