@@ -148,8 +148,8 @@ def command(sessions: list[int], mode: str, proto: str, rounds: int, seconds: fl
         "Shared: last-level cache and memory channels (and, on a virtual machine, perhaps one "
         "core's two hardware threads); no memory of ours.",
         f"Random lines of memory changed: {last['lines_one']:.0f} M/s by one core, "
-        f"{last['lines_two']:.0f} M/s by both, without the prefetching of the packet path. A packet "
-        f"of a table beyond the caches needs {LINES}. Where the memory channels end is not "
+        f"{last['lines_two']:.0f} M/s by both, without the prefetching of the packet path. A "
+        f"packet of a table beyond the caches needs {LINES}. Where the memory channels end is not "
         "measured: two cores do not reach it.",
     ]
     report.check_notes(
