@@ -4,19 +4,25 @@ lab_client.py udp ADDRESS PORT COUNT [SIZE]    datagrams, each from a socket of 
 lab_client.py ping ADDRESS PORT                a datagram, from a new socket, per line of input
 lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines there and back
 lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
-    lab_client.py download ADDRESS PORT PATH SECONDS  an HTTP body, taken in over so long
+    lab_client.py try ADDRESS PORT COUNT SECONDS   TCP connections, each given up after so long
+    lab_client.py big ADDRESS PORT SIZE [TTL]      a datagram that must not be fragmented
+    lab_client.py download ADDRESS PORT PATH SECONDS   an HTTP body, taken in over so long
 """
 
 from __future__ import annotations
 
 import json
+import select
 import socket
+import struct
 import sys
 import time
 from collections import Counter
 from typing import Any
 
 ANSWER_SECONDS = 30.0  # after so long without an answer a connection is taken as lost
+IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, IP_RECVERR = 10, 3, 11  # linux/in.h
+MSG_ERRQUEUE = 0x2000
 PAUSE = 0.002  # between the lines of a stream
 
 
@@ -150,6 +156,45 @@ def download(address: str, port: int, path: str, seconds: float) -> dict[str, An
         return {"bytes": got, "error": error}
 
 
+def attempts(address: str, port: int, count: int, seconds: float) -> dict[str, Any]:
+    """Who greeted, how many did not, and the longest wait for a greeting."""
+    servers: Counter[str] = Counter()
+    failed, slowest = 0, 0.0
+    for _ in range(count):
+        began = time.monotonic()
+        try:
+            with socket.create_connection((address, port), timeout=seconds) as sock:
+                servers[sock.makefile().readline().split()[0]] += 1
+                slowest = max(slowest, time.monotonic() - began)
+        except (OSError, IndexError):
+            failed += 1
+    return {"servers": servers, "failed": failed, "slowest": round(slowest, 3)}
+
+
+def big(address: str, port: int, size: int, ttl: int = 64) -> dict[str, Any]:
+    """What a datagram with DF set brings within a second: an answer or an ICMP error."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        sock.connect((address, port))
+        sock.send(b"x" * size)
+        select.select([sock], [], [], 1)
+        try:
+            answer = sock.recv(65535, socket.MSG_DONTWAIT)
+            return {"type": None, "code": None, "mtu": 0, "from": "", "answered": bool(answer)}
+        except OSError:
+            pass
+        _, ancillary, _, _ = sock.recvmsg(65535, 512, MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+        data = next(data for _, kind, data in ancillary if kind == IP_RECVERR)
+        # struct sock_extended_err, then the offender's sockaddr_in
+        _, _, kind, code, _, info, _ = struct.unpack_from("=IBBBBII", data)
+        return {
+            "type": kind, "code": code, "mtu": info,
+            "from": socket.inet_ntoa(data[20:24]), "answered": False,
+        }  # fmt: skip
+
+
 def main() -> None:
     """Run the client that the command line names."""
     kind, address, port, *numbers = sys.argv[1:]
@@ -161,6 +206,10 @@ def main() -> None:
         result = stream(address, int(port), float(numbers[0]))
     elif kind == "hold":
         result = hold(address, int(port), int(numbers[0]), float(numbers[1]))
+    elif kind == "try":
+        result = attempts(address, int(port), int(numbers[0]), float(numbers[1]))
+    elif kind == "big":
+        result = big(address, int(port), *(int(number) for number in numbers))
     elif kind == "download":
         result = download(address, int(port), numbers[0], float(numbers[1]))
     else:
