@@ -48,7 +48,7 @@ def rewritten(frame: bytes, ends: Ends, to: bytes, sender: bytes, ttl: int = 0) 
         pseudo = bytes(head[12:20]) + struct.pack(">BBH", 0, proto, len(body))
         value = internet_checksum(pseudo + bytes(body))
         body[at : at + 2] = struct.pack(">H", value or (0xFFFF if proto == 17 else 0))
-    return to + sender + frame[12:14] + bytes(head) + bytes(body) + frame[14 + total :]
+    return to + sender + frame[12:14] + bytes(head) + bytes(body)  # link padding is cut off
 
 
 @dataclass

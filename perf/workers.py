@@ -23,7 +23,7 @@ from perf.options import ROUNDS, SECONDS, Counts
 from perf.report import Report, trio
 from perf.rounds import spread
 from perf.traffic import MAX_FLOWS
-from perf.workers_run import BLOCK, measure, pace
+from perf.workers_run import BLOCK, measure
 
 HEAD = ("sessions each", "one worker Mpps", "two workers Mpps", "scaling", "cycles alone", "beside")
 MODEL = (1, 2, 4, 8, 16)
@@ -31,68 +31,58 @@ LEAST = 3  # undisturbed rounds without which a phase shows no rate
 LEAD = 0.3  # seconds between the opening of the gate and the first round
 LINES = 2  # cache lines of memory a packet changes or reads: a bucket and an entry
 
-Phase = dict[str, Any]
+Rounds = list[dict[str, Any]]
 
 
-def run_pair(jobs: list[dict[str, Any]]) -> tuple[list[Phase], list[Phase]]:
-    """(each worker alone, both at once).  Raises PerfError."""
-    children = [Child(f"{measure.__module__}:measure", {**job, "phases": 2}) for job in jobs]
+def run_pair(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What both workers measured.  Raises PerfError."""
+    children: list[Child] = []
     try:
+        for index, job in enumerate(jobs):
+            children.append(Child(f"{measure.__module__}:measure", {**job, "index": index}))
         for child in children:
-            child.ready()
-        for child in children:
-            child.go(time.monotonic() + LEAD)
             child.ready()
         moment = time.monotonic() + LEAD
         for child in children:
             child.go(moment)
-        results = [child.result() for child in children]
+        return [child.result() for child in children]
     finally:
         for child in children:
             child.end()
-    return [phases[0] for phases in results], [phases[1] for phases in results]
 
 
-def rates(phases: list[Phase]) -> list[float]:
-    """Mpps of all workers together in each round that was undisturbed on every core."""
-    found = []
-    for rounds in zip(*(phase["rounds"] for phase in phases), strict=True):
-        if not any(one["trouble"] for one in rounds):
-            hz = phases[0]["hz"]
-            found.append(sum(hz / max(one["total"] - one["source"], 1) for one in rounds) / 1e6)
-    if len(found) < LEAST:
-        troubles = [one["trouble"] for phase in phases for one in phase["rounds"] if one["trouble"]]
+def _mpps(one: dict[str, Any], hz: float) -> float:
+    return hz / max(one["total"] - one["source"], 1.0) / 1e6
+
+
+def compare(workers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The figures of one size, from rounds in which no core was disturbed.  Raises PerfError."""
+    hz = workers[0]["hz"]
+    rows = list(zip(*(worker[kind] for kind in ("alone", "both") for worker in workers),
+                    strict=True))  # fmt: skip
+    good = [row for row in rows if not any(one["trouble"] for one in row)]
+    if len(good) < LEAST:
+        troubles = [one["trouble"] for row in rows for one in row if one["trouble"]]
         raise PerfError(
-            f"only {len(found)} rounds were undisturbed on every core ({troubles[0]}): no rate is "
-            "shown; stop other programs, or try again"
+            f"only {len(good)} of {len(rows)} rounds were undisturbed on every core "
+            f"({troubles[0]}): no rate is shown; stop other programs, or try again"
         )
-    return found
-
-
-def _cycles(phases: list[Phase]) -> list[float]:
-    return spread([
-        one["total"] - one["source"]
-        for phase in phases for one in phase["rounds"] if not one["trouble"]
-    ])  # fmt: skip
-
-
-def _lines(phases: list[Phase]) -> float:
-    """Million random cache lines of memory changed a second, by all workers together."""
-    return sum(phase["hz"] / statistics.median(phase["line"]) for phase in phases) / 1e6
-
-
-def compare(alone: list[Phase], both: list[Phase]) -> dict[str, Any]:
-    """The figures of one size."""
-    single = [value for phase in alone for value in rates([phase])]
-    pair = rates(both)
-    scaling = statistics.median(pair) / statistics.median(single)
+    own = [[one["total"] - one["source"] for one in row] for row in good]
+    rates = [[_mpps(one, hz) for one in row] for row in good]
+    lines = [[hz / one["line"] / 1e6 for one in row] for row in good]
     return {
-        "one": spread(single), "two": spread(pair), "scaling": scaling,
-        "alone": _cycles(alone), "beside": _cycles(both),
-        "lines_one": _lines(alone) / len(alone), "lines_two": _lines(both),
-        "compared": sum(phase["compared"] for phase in both),
-        "crowded": sum(phase["crowded"] for phase in both),
-    }  # fmt: skip
+        "hz": hz,
+        "one": spread([value for row in rates for value in row[:2]]),
+        "two": spread([sum(row[2:]) for row in rates]),
+        "scaling": spread([2 * sum(row[2:]) / sum(row[:2]) for row in rates]),
+        "alone": spread([value for row in own for value in row[:2]]),
+        "beside": spread([value for row in own for value in row[2:]]),
+        "lines_one": statistics.median(value for row in lines for value in row[:2]),
+        "lines_two": statistics.median(sum(row[2:]) for row in lines),
+        "rounds": len(good),
+        "compared": sum(worker["compared"] for worker in workers),
+        "crowded": sum(any(one["crowded"] for one in row) for row in good),
+    }
 
 
 def model(one: float, scaling: float) -> list[float]:
@@ -131,15 +121,15 @@ def command(sessions: list[int], mode: str, proto: str, rounds: int, seconds: fl
         click.echo(f"measuring {count} sessions ...", err=True)
         pages = pages_for(BUFFERS, table_bytes(job["table"])) + BLOCK // PAGE
         with reserved(pages * len(cpus)):
-            result = compare(*run_pair([{**job, "cpu": cpu} for cpu in cpus]))
+            result = compare(run_pair([{**job, "cpu": cpu} for cpu in cpus]))
         report.add(
             [
                 f"{count:,}", trio(result["one"], 2), trio(result["two"], 2),
-                f"{result['scaling']:.2f}", trio(result["alone"]), trio(result["beside"]),
+                trio(result["scaling"], 2), trio(result["alone"]), trio(result["beside"]),
             ],
             {"sessions": count, **result},
         )  # fmt: skip
-        modelled = model(result["one"][1], result["scaling"])
+        modelled = model(result["one"][1], result["scaling"][1])
         rows.append([f"{count:,}", *(f"{value:.1f}" for value in modelled)])
     title = "Model, Mpps of n workers (contention as between these two, no coherence traffic):"
     report.table(title, ["sessions each", *map(str, MODEL)], rows)
@@ -153,8 +143,8 @@ def command(sessions: list[int], mode: str, proto: str, rounds: int, seconds: fl
         "measured: two cores do not reach it.",
     ]
     report.check_notes(
-        f"min / median / max of {rounds} rounds of {seconds} s every {pace(seconds):.2f} s; "
-        "generator (and driver) subtracted",
-        4 * rounds * len(report.data),
+        f"min / median / max of up to {rounds} rounds: each worker alone and both at once, in "
+        f"turn, {seconds} s each; generator (and driver) subtracted",
+        sum(result["rounds"] for result in report.data),
     )
     report.finish()

@@ -64,23 +64,27 @@ def test_only_balanced_and_undisturbed_stretches_count():
     assert list(balanced([spoilt] * 20)) == []
 
 
-def phase(costs, trouble=""):
-    rounds = [{"total": cost + 50, "source": 50, "trouble": trouble} for cost in costs]
-    return {"rounds": rounds, "hz": 1e9, "line": [10.0], "compared": 3, "crowded": 0}
+def worker(alone, both, trouble=""):
+    def rounds(cost, trouble):
+        one = {"total": cost + 50, "source": 50, "line": 10.0, "crowded": False}
+        return [{**one, "trouble": trouble}] * 5
+
+    return {"alone": rounds(alone, ""), "both": rounds(both, trouble), "hz": 1e9, "compared": 3}
 
 
 def test_two_workers_are_added_up():
-    result = workers.compare([phase([100] * 5)] * 2, [phase([125] * 5)] * 2)
+    result = workers.compare([worker(100, 125)] * 2)
     assert result["one"][1] == pytest.approx(10)
     assert result["two"][1] == pytest.approx(16)
-    assert result["scaling"] == pytest.approx(1.6)
+    assert result["scaling"][1] == pytest.approx(1.6)
+    assert result["lines_two"] == pytest.approx(200)
     assert workers.model(10, 1.6)[:2] == pytest.approx([10, 16])
     assert workers.model(10, 2.1)[-1] == pytest.approx(160)
 
 
 def test_workers_without_enough_rounds_show_no_rate():
-    with pytest.raises(PerfError, match="stolen"):
-        workers.rates([phase([100] * 5), phase([100] * 5, "stolen")])
+    with pytest.raises(PerfError, match=r"only 0 of 5.*stolen"):
+        workers.compare([worker(100, 100), worker(100, 100, "stolen")])
 
 
 def test_tables_of_new_connections():
