@@ -19,6 +19,7 @@ from runtime.shm_instance import (
     InstanceError,
     claim_instance,
 )
+from runtime.shm_owner import check_instance
 from tools import client, settings
 
 ERRORS = "master.err"  # in the folder of an instance: what the daemon wrote to standard error
@@ -30,11 +31,13 @@ def default_name() -> str:
 
 
 def instance_name(config: str, name: str | None) -> str:
-    """Command line, then configuration, then environment.  Raises ConfigError, OSError."""
-    if name:
-        return name
+    """Command line, then configuration, then environment.
+
+    Raises ConfigError or OSError for a configuration with errors, ValueError for an impossible
+    name.
+    """
     conf = settings.load(config).settings
-    return conf.global_defs.name or default_name()
+    return check_instance(name if name is not None else conf.global_defs.name or default_name())
 
 
 def environment() -> dict[str, str]:
