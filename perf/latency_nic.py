@@ -15,7 +15,7 @@ import numba
 from netdev.abi import FastPath, FastPathStruct, Mbuf
 from netdev.port import Port
 from runtime.intrinsics import call3, copy, load16, load64, mulhi, rdtsc, store64
-from runtime.jit import compiled
+from runtime.jit import JIT, compiled
 from runtime.pointers import view
 
 SLOTS = 1024  # of a histogram
@@ -55,10 +55,16 @@ class NicStruct(ctypes.Structure):
         ("frames_in", ctypes.c_uint8 * (SAMPLE * FRAME)),
         ("frames_out", ctypes.c_uint8 * (SAMPLE * FRAME)),
         ("sampled", ctypes.c_int64),  # frames_out that are filled
+        # Between the measuring program and the master.
+        ("changes_a_second", ctypes.c_int64),
+        ("changed", ctypes.c_int64),  # records sent to the worker
+        ("failed", ctypes.c_int64),  # requests that were refused
     ]
 
 
 Nic = view(NicStruct)
+ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+_KEPT: list[Any] = []
 IN_AT, OUT_AT = NicStruct.frames_in.offset, NicStruct.frames_out.offset
 DUE_TO_SENT, SEEN_TO_SENT = NicStruct.due_to_sent.offset, NicStruct.seen_to_sent.offset
 BETWEEN_POLLS = NicStruct.between_polls.offset
@@ -139,25 +145,31 @@ def give(nic, array, count):
     return sent
 
 
-def _entries() -> tuple[Any, Any]:
-    signature = numba.int64(numba.int64, numba.int64, numba.int64)
+def _entries() -> tuple[int, int]:
+    """Addresses of the two as a driver has them; what they need stays alive with the program."""
 
-    @numba.cfunc(signature, error_model="numpy")
     def receive_burst(queue, array, count):
         return take(queue, array, count & 0xFFFF)
 
-    @numba.cfunc(signature, error_model="numpy")
     def transmit_burst(queue, array, count):
         return give(queue, array, count & 0xFFFF)
 
-    return receive_burst, transmit_burst
+    if not JIT:
+        kept = [ENTRY(receive_burst), ENTRY(transmit_burst)]
+        _KEPT.extend(kept)
+        addresses = [ctypes.cast(entry, ctypes.c_void_p).value or 0 for entry in kept]
+        return addresses[0], addresses[1]
+    signature = numba.int64(numba.int64, numba.int64, numba.int64)
+    compile_entry = numba.cfunc(signature, error_model="numpy")
+    entries = [compile_entry(receive_burst), compile_entry(transmit_burst)]
+    _KEPT.extend(entries)
+    return int(entries[0].address or 0), int(entries[1].address or 0)
 
 
 class Installed:
     """The port ``port`` (a worker's view) with the state at ``nic`` in front of its driver."""
 
     def __init__(self, port: int, nic: int) -> None:
-        self._functions = _entries()
         was = FastPath(int(Port(port).fast))
         n = Nic(nic)
         n.rx_burst, n.tx_burst = was.rx_burst, was.tx_burst
@@ -165,6 +177,6 @@ class Installed:
         n.tx_queue = load64(was.tx_queues + int(Port(port).tx_queue) * 8)
         self._queue = (ctypes.c_int64 * 1)(nic)
         self._fast = FastPathStruct()
-        self._fast.rx_burst, self._fast.tx_burst = (entry.address for entry in self._functions)
+        self._fast.rx_burst, self._fast.tx_burst = _entries()
         self._fast.rx_queues = self._fast.tx_queues = ctypes.addressof(self._queue)
         Port(port).fast = ctypes.addressof(self._fast)

@@ -16,7 +16,7 @@ from perf import latency, latency_nic
 from perf.errors import PerfError
 from perf.latency_figures import SHARES, in_microseconds, percentile, upper_edge
 from perf.latency_nic import DUE_AT, NUMBER_AT, OFF, PACED, SEEN_AT, SLOTS, NicStruct, count_one
-from perf.latency_work import changes, read_statistics, work
+from perf.latency_work import changes, repeated
 
 BURST = ctypes.CFUNCTYPE(ctypes.c_uint16, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint16)
 
@@ -152,33 +152,19 @@ def test_arp_is_passed_on_uncounted_and_refusals_are_counted() -> None:
     assert Port(ctypes.addressof(driver.port)).fast != ctypes.addressof(driver._fast)
 
 
-class Control:
-    """A daemon that takes every request."""
-
-    def __init__(self) -> None:
-        self.kinds: list[str] = []
-
-    def call(self, kind: str, **fields: object) -> None:
-        self.kinds.append(kind)
-
-
 def test_changes_undo_themselves() -> None:
-    rows = [kind for kind, _ in itertools.islice(changes(), 16)]
+    kinds = [kind for kind, _ in itertools.islice(changes(), 16)]
     for noun in ("route", "neigh", "svc"):
-        assert rows.count(f"{noun}.add") == rows.count(f"{noun}.del") == 2
-        assert rows.index(f"{noun}.add") < rows.index(f"{noun}.del")
-    assert rows.count("dest.edit") == 4
+        assert kinds.count(f"{noun}.add") == kinds.count(f"{noun}.del") == 2
+        assert kinds.index(f"{noun}.add") < kinds.index(f"{noun}.del")
+    assert kinds.count("dest.edit") == 4
 
 
-def test_work_keeps_its_rates() -> None:
-    control = Control()
-    done = work(control, changes(), 0.3, 100, 10)  # type: ignore[arg-type]
-    assert 20 <= done.changes <= 31 and 2 <= done.readings <= 4
-    assert control.kinds.count("counters") == done.readings
-    read_statistics(control)  # type: ignore[arg-type]
-    assert control.kinds[-6:] == [
-        "svc.list", "link.show", "cpu.show", "addr.show", "laddr.list", "counters",
-    ]  # fmt: skip
+def test_repeating_keeps_its_rate() -> None:
+    done: list[int] = []
+    count = repeated(lambda: done.append(1), 50, 0.4)
+    assert 10 <= count == len(done) <= 21
+    assert repeated(lambda: done.append(1), 0, 0.05) == 0
 
 
 class Lossy:
@@ -205,6 +191,13 @@ def test_a_lost_packet_is_no_result(field: str, value: int) -> None:
     setattr(nic, field, value)
     with pytest.raises(PerfError, match="packets were lost"):
         latency.check(Lossy(nic, before), before, None)  # type: ignore[arg-type]
+
+
+def test_a_refused_change_is_no_result() -> None:
+    nic = NicStruct()
+    nic.received = nic.sent = nic.failed = 10
+    with pytest.raises(PerfError, match="refused 10 of the changes"):
+        latency.check(Lossy(nic, {}), {}, None)  # type: ignore[arg-type]
 
 
 def test_a_dropped_packet_is_no_result() -> None:

@@ -58,7 +58,7 @@ def test_figures_add_up_to_the_port_counters(balancer: Balancer) -> None:
     control = ControlClient(socket_path(balancer.name, {}))
     client = balancer.network.client
     load = subprocess.Popen(
-        client.enter(["wrk", "-t1", "-c8", "-d8s", f"http://{net.VIP}/"]),
+        client.enter(["wrk", "-t1", "-c8", "-d60s", f"http://{net.VIP}/"]),
         stdout=subprocess.DEVNULL,
     )
     try:
