@@ -9,8 +9,11 @@ from ipvs.entry import (
     HASHED1,
     MODE_DR,
     MODE_FULLNAT,
+    MODE_TUNNEL,
     ONE_SIDED,
     QUIESCENT,
+    S_TUNNEL,
+    SPECIAL,
     Entry,
     swap_halves,
     swap_ports,
@@ -123,6 +126,11 @@ def _fill_sides(ipvs, service, entry, packet, dest):
         e.side[1].addresses = swap_halves(k.addresses)
         e.side[1].ports = swap_ports(k.ports)
         return 0
+    if d.mode == MODE_TUNNEL:
+        # The outer header's addresses; resolve enters ours.
+        e.side[1].addresses = swap32(d.address)
+        e.side[1].ports = swap_ports(k.ports)
+        return 0
     client = k.addresses & 0xFFFFFFFF
     e.side[1].addresses = swap32(d.address) | (client << 32)
     proto = k.ports & ~0xFFFFFFFF
@@ -160,7 +168,8 @@ def create(ipvs, service, packet):
     e = Entry(entry)
     mode = Dest(dest).mode
     reason = _fill_sides(ipvs, service, entry, packet, dest)
-    if reason == 0 and mode != MODE_DR and mode != MODE_FULLNAT and _side1_taken(ipvs, entry):
+    two_sided = mode != MODE_DR and mode != MODE_TUNNEL
+    if reason == 0 and two_sided and mode != MODE_FULLNAT and _side1_taken(ipvs, entry):
         reason = CONN_CLASH
     if reason != 0:
         give_entry(w.table, slot)
@@ -169,7 +178,11 @@ def create(ipvs, service, packet):
     e.mode = mode
     e.dest = number
     e.service = number_of(w.services, service)
-    e.flags = ONE_SIDED if mode == MODE_DR else HASHED1
+    e.flags = HASHED1 if two_sided else ONE_SIDED
+    e.special = 0
+    if mode == MODE_TUNNEL:
+        e.special = S_TUNNEL
+        e.flags = e.flags | SPECIAL
     if s.expire_quiescent:
         e.flags = e.flags | QUIESCENT
     e.state = 0
@@ -190,7 +203,7 @@ def create(ipvs, service, packet):
         w.pending_count += 1
         publish(w.table, slot, 1)
     else:
-        publish(w.table, slot, 1 if mode == MODE_DR else 2)
+        publish(w.table, slot, 2 if two_sided else 1)
     return slot * 2
 
 

@@ -20,6 +20,12 @@ HANDOVER_LOST = reason(
     IPVS_BASE + 8, "handover_lost", "packet of no known connection handed over by another worker"
 )
 DEST_ROUTE = reason(IPVS_BASE + 9, "dest_route", "no route to the real server or client")
+TUNNEL_SOURCE = reason(
+    IPVS_BASE + 11, "tunnel_source", "no address of ours on the route to the tunnel's real server"
+)
+NOT_FORWARDED = reason(
+    IPVS_BASE + 12, "not_forwarded", "connection of a kind this version does not forward"
+)
 DEST_GONE = reason(
     IPVS_BASE + 10, "dest_gone", "connection whose real server is gone (expire-quiescent)"
 )

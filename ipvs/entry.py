@@ -57,7 +57,8 @@ class EntryStruct(ctypes.Structure):
         ("created", ctypes.c_uint32),
         ("fixed_timeout", ctypes.c_uint32),  # the service's conn_timeout, 0 = protocol's
         ("armed", ctypes.c_uint32),  # ms the wheel will bring this entry up
-        ("spare", ctypes.c_uint8 * 44),
+        ("special", ctypes.c_uint32),  # S_* bits: what a SPECIAL connection needs
+        ("spare", ctypes.c_uint8 * 40),
     ]
 
 
@@ -74,10 +75,24 @@ if ctypes.sizeof(EntryStruct) != ENTRY_SIZE or EntryStruct.service.offset != 64:
 
 # flags
 ACTIVE = 1  # counted in the real server's active connections
-ONE_SIDED = 2  # replies do not come back through us (DR)
+ONE_SIDED = 2  # replies do not come back through us (DR, Tunnel)
 HASHED1 = 4  # side 1 is in the index
 QUIESCENT = 8  # ends with the first packet after its real server is gone
 LOW_MTU = 16  # << side: the route of that direction has an MTU of its own, below the port's
+SPECIAL = 64  # needs more than a rewrite: see `special` and ipvs/special.py
+WIDE = 128  # an IPv6 side: the entry takes two slots
+
+# special
+S_TUNNEL = 1  # sent inside another IP header
+S_TOA = 2  # the client's address goes into a TCP option
+S_SEQ = 4  # sequence numbers are shifted
+S_PROXY = 8  # the client's address goes into a PROXY header
+S_SNAT = 16  # opened from inside
+S_SCTP = 32
+S_UOA = 64  # the client's address goes into a UDP packet
+S_MSS = 128  # the maximum segment size is lowered
+S_OPS = 256  # one packet, then the connection is gone
+S_NAT64 = 512  # the sides are of different families
 
 MODE_FULLNAT, MODE_NAT, MODE_DR, MODE_TUNNEL, MODE_SNAT = range(5)
 MODES = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ipvs.context import Ipvs
 from ipvs.create import swap32
 from ipvs.dest import DEST_SIZE, Dest
-from ipvs.drops import DEST_ROUTE
-from ipvs.entry import LOW_MTU, MODE_DR, Entry
+from ipvs.drops import DEST_ROUTE, TUNNEL_SOURCE
+from ipvs.entry import LOW_MTU, MODE_DR, S_TUNNEL, SPECIAL, Entry
 from netdev.port import Port
 from runtime.jit import compiled
+from stack.arp import source_for
 from stack.context import Stack
 from stack.drops import IP_LOOP, NEIGH_FULL, PORT_DOWN
 from stack.neigh import find_or_add, number_of
@@ -22,6 +23,17 @@ def target_of(ipvs, entry, side):
     if side == 0 and e.mode == MODE_DR:
         return Dest(Ipvs(ipvs).dests + e.dest * DEST_SIZE).address
     return swap32(e.side[side ^ 1].addresses & 0xFFFFFFFF)
+
+
+@compiled
+def _tunnel_from(ipvs, entry, target, port):
+    """Our end of the tunnel: the source address of the route to the real server; 0 or a reason."""
+    source = source_for(Ipvs(ipvs).stack, target, port)
+    if source == 0:
+        return TUNNEL_SOURCE
+    side = Entry(entry).side[1]
+    side.addresses = (side.addresses & 0xFFFFFFFF) | (swap32(source) << 32)
+    return 0
 
 
 @compiled
@@ -44,6 +56,10 @@ def resolve(ipvs, entry, side):
     if found == 0:
         return NEIGH_FULL
     e = Entry(entry)
+    if side == 0 and e.flags & SPECIAL and e.special & S_TUNNEL:
+        reason = _tunnel_from(ipvs, entry, target, r.port)
+        if reason != 0:
+            return reason
     mark = LOW_MTU << side
     e.flags = e.flags & ~mark
     if r.mtu != 0 and r.mtu < Port(s.ports[r.port]).mtu:

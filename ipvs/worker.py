@@ -123,6 +123,8 @@ class Worker:
         s.events = take(ctypes.sizeof(EventQueueStruct))
         s.worker, s.workers = self.index, self.count
         s.generation = 1
+        # Workers send from the same addresses: their ids begin far apart.
+        s.ip_id = (self.index << 16) // self.count
         s.icmp_tokens = 100
         s.now = self.now()
         return address

@@ -18,10 +18,10 @@ SERVERS = tuple(f"198.19.0.{n}" for n in range(16, 32))
 # 17 is coprime to 16: round robin over both reaches every pair, and so every port pool.
 LOCALS = tuple(f"198.19.0.{n}" for n in range(200, 217))
 
-MODES = ("fullnat", "nat", "dr")
+MODES = ("fullnat", "nat", "dr", "tunnel")
 PROTOCOLS = {"udp": 17, "tcp": 6}
 _SERVICE_OPTION = {"udp": "-u", "tcp": "-t"}
-_MODE_OPTION = {"fullnat": "-b", "nat": "-m", "dr": "-g"}
+_MODE_OPTION = {"fullnat": "-b", "nat": "-m", "dr": "-g", "tunnel": "-i"}
 
 Service = tuple[str, str, int]  # protocol, address, port
 

@@ -1,7 +1,8 @@
 """What the balancer has to make of a frame, computed the long way: no increments, no cache.
 
 The rules are those of the forwarding modes: FullNAT rewrites both ends, NAT the server's end, DR
-nothing but the Ethernet header.  Both checksums are computed afresh over the whole packet.
+nothing but the Ethernet header; Tunnel puts the whole packet into another (RFC 2003).  All
+checksums are computed afresh over the whole packet.
 """
 
 from __future__ import annotations
@@ -51,6 +52,15 @@ def rewritten(frame: bytes, ends: Ends, to: bytes, sender: bytes, ttl: int = 0) 
     return to + sender + frame[12:14] + bytes(head) + bytes(body)  # link padding is cut off
 
 
+def _compare(received: bytes, sent: bytes, wanted: bytes) -> None:
+    if sent != wanted:
+        at = next((i for i in range(len(wanted)) if sent[i : i + 1] != wanted[i : i + 1]), -1)
+        raise PerfError(
+            f"wrong output at byte {at}: {sent.hex()} was sent for {received.hex()}, "
+            f"{wanted.hex()} is right"
+        )
+
+
 @dataclass
 class Oracle:
     """Judges (received, sent) pairs of one run; remembers what was chosen for each flow."""
@@ -68,18 +78,38 @@ class Oracle:
 
     def check(self, received: bytes, sent: bytes) -> None:
         """Raises PerfError naming the first difference between ``sent`` and what it must be."""
+        if self.mode == "tunnel":
+            return self._in_tunnel(received, sent)
         was, now = ends_of(received), ends_of(sent)
         if (was[1], was[3]) in self.services:
             to = self._to_server(was, now, sent)
         else:
             now, to = self._to_client(was, now)
         wanted = rewritten(received, now, to, self.mac, self.ttl)
-        if sent != wanted:
-            at = next((i for i in range(len(wanted)) if sent[i : i + 1] != wanted[i : i + 1]), -1)
-            raise PerfError(
-                f"wrong output at byte {at}: {sent.hex()} was sent for {received.hex()}, "
-                f"{wanted.hex()} is right"
-            )
+        _compare(received, sent, wanted)
+
+    def _in_tunnel(self, received: bytes, sent: bytes) -> None:
+        """The packet must be whole inside; the id of the outer header is the balancer's choice."""
+        server = int.from_bytes(sent[30:34], "big")
+        if server not in self.servers:
+            raise PerfError(f"a packet left for {sent[30:34].hex()}, which is no real server")
+        before = self.chosen.setdefault(ends_of(received), (server, 0, 0, 0))
+        if before[0] != server:
+            raise PerfError(f"packets of one flow left for {before[0]:x} and {server:x}")
+        inner = bytearray(received[14 : 14 + int.from_bytes(received[16:18], "big")])
+        if self.ttl:
+            inner[8] -= self.ttl
+            inner[10:12] = b"\0\0"
+            inner[10:12] = struct.pack(">H", internet_checksum(bytes(inner[:20])))
+        head = bytearray(20)
+        struct.pack_into(">BBH", head, 0, 0x45, inner[1], 20 + len(inner))
+        head[4:6] = sent[18:20]
+        head[6] = inner[6] & 0x40
+        head[8:10] = bytes((inner[8], 4))
+        head[12:20] = struct.pack(">II", network.number(network.ADDRESS), server)
+        head[10:12] = struct.pack(">H", internet_checksum(bytes(head)))
+        wanted = self.servers[server] + self.mac + b"\x08\0" + bytes(head) + bytes(inner)
+        _compare(received, sent, wanted)
 
     def _to_server(self, was: Ends, now: Ends, sent: bytes) -> bytes:
         before = self.chosen.setdefault(was, now)

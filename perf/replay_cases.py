@@ -74,8 +74,8 @@ def generate(
     folder: Path, flows: int, mode: str, proto: str, shuffled: bool, both: bool, table: int
 ) -> Case:
     """A capture file of ``flows`` connections.  Raises PerfError."""
-    if both and mode == "dr":
-        raise PerfError("dr: replies do not come through the balancer, leave --both out")
+    if both and mode in ("dr", "tunnel"):
+        raise PerfError(f"{mode}: replies do not come through the balancer, leave --both out")
     rounds = TCP_ROUNDS if proto == "tcp" else 1
     rounds = max(rounds, SHUFFLED_ROUNDS) if shuffled else rounds
     words = [proto, mode, str(flows), *["shuffled"] * shuffled, *["both"] * both]

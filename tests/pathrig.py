@@ -74,8 +74,9 @@ class Rig(rig.Rig):
             flags=list(flags), conn_timeout=conn_timeout, persistent=0, laddrs=list(laddrs),
             dests=[
                 {
-                    "id": i, "addr": server(i), "port": port if mode == "dr" else 8000 + i,
-                    "mode": mode, "weight": 1, "u_thresh": 0, "l_thresh": 0, **dest,
+                    "id": i, "addr": server(i), "mode": mode,
+                    "port": port if mode in ("dr", "tunnel") else 8000 + i,
+                    "weight": 1, "u_thresh": 0, "l_thresh": 0, **dest,
                 }
                 for i, dest in enumerate(dests)
             ],

@@ -155,7 +155,6 @@ def test_dests_are_newest_first_with_lowest_ids(master):
         ({"weight": -1}, -1, "field 'weight' must be an integer 0..65535"),
         ({"weight": 65536}, -1, "field 'weight'"),
         ({"u_thresh": 5, "l_thresh": 6}, -14, "lower threshold 6 exceeds upper threshold 5"),
-        ({"mode": "tunnel"}, -14, "forwarding mode tunnel is not supported"),
         ({"mode": "snat"}, -14, "forwarding mode snat is not supported"),
         ({"mode": "local"}, -1, "field 'mode' must be one of"),
         ({"port": 0}, -1, "needs a port"),

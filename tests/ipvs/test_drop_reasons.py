@@ -14,7 +14,9 @@ from scapy.layers.l2 import Ether
 import ipvs.drops
 import stack.drops
 from ipvs.drops import IPVS_BASE
+from ipvs.entry import Entry
 from ipvs.laddr import Laddr, Replica
+from ipvs.table import entry_of
 from stack.drops import DROP_SLOTS, REASONS, reason
 from stack.neigh import NeighbourTable
 from tests import crafted as net
@@ -126,6 +128,20 @@ def dest_route(rig):
     net.send(rig, WAN, net.syn())
 
 
+def tunnel_source(rig):
+    net.service(rig, mode="tunnel")
+    rig.apply("route.set", dst="198.19.0.0", plen=24, kind="link", dev=LAN)
+    net.send(rig, WAN, net.syn())
+
+
+def not_forwarded(rig):
+    """What no record can make: a special connection that says nothing of its kind."""
+    net.service(rig, mode="tunnel")
+    net.send(rig, WAN, net.syn())
+    Entry(entry_of(rig.w.table, 1)).special = 0
+    net.send(rig, WAN, net.syn())
+
+
 def two_workers(slots=64):
     first = Rig(workers=2, now=net.START)
     second = Rig(index=1, workers=2, now=net.START, pool=first.pool)
@@ -222,6 +238,8 @@ BUILDERS = {
     "handover_lost": handover_lost,
     "dest_route": dest_route,
     "dest_gone": dest_gone,
+    "tunnel_source": tunnel_source,
+    "not_forwarded": not_forwarded,
 }
 # name -> sentence: why no packet test can reach the reason.  None at present.
 UNREACHABLE: dict[str, str] = {}

@@ -43,7 +43,7 @@ def test_the_graph_names_the_compiled_stages(tmp_path: Path) -> None:
     for stage in (
         "ipvs.loop.run", "ipvs.loop.iterate", "ipvs.poll.poll_ports", "ipvs.poll.process",
         "ipvs.classify.classify", "ipvs.poll.look_up", "ipvs.poll.handle",
-        "ipvs.known.forward_at_once", "ipvs.known.rewrite", "netdev.port.flush",
+        "ipvs.known.forward_at_once", "ipvs.steps.rewrite", "netdev.port.flush",
     ):  # fmt: skip
         file = stage.rpartition(".")[0].replace(".", "/")
         assert re.search(rf"{re.escape(stage)} \[{file}\.py:\d+\]: \d", text), stage

@@ -25,7 +25,7 @@ def run(capsys, *words: str) -> tuple[int, str]:
         (["bogus"], 2, "there are"),
         (["replay", "--flows", "0"], 2, "from 1 to"),
         (["replay", "--flows", "1,x"], 2, "not a list of numbers"),
-        (["replay", "--mode", "tunnel"], 2, "tunnel"),
+        (["replay", "--mode", "bypass"], 2, "bypass"),
         (["replay", "--mode", "dr", "--both", "--flows", "4"], 1, "leave --both out"),
         (["scale", "--sessions", "100", "--table", "64"], 2, "does not hold"),
         (["scale", "--seconds", "9"], 2, "--seconds"),

@@ -32,7 +32,7 @@ LINK_ITEMS = (
 _AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bonding is"}
 _PROTOCOLS = ("tcp", "udp")
 _SCHEDULERS = ("rr", "wrr", "wlc")
-_MODES = ("fullnat", "nat", "dr")
+_MODES = ("fullnat", "nat", "dr", "tunnel")
 _LINK_ITEMS = ("promisc", "allmulticast", "link", "addr")
 _CHECKED_OUTSIDE = ("tcp", "udp", "sctp", "ping")
 

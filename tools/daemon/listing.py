@@ -7,7 +7,7 @@ from typing import Any
 
 from ipvs.context import Ipvs
 from ipvs.dest import DEST_SIZE, Dest
-from ipvs.entry import LIVE, MODE_DR, Entry
+from ipvs.entry import LIVE, MODE_DR, MODE_TUNNEL, Entry
 from ipvs.expire import remaining_ms
 from ipvs.table import Table, entry_of
 from ipvs.tcp import TCP_STATES, UDP_STATES
@@ -29,7 +29,8 @@ def _port(raw: int) -> int:
 def connection_row(entry: int, now: int, cid: int, dests: int = 0) -> dict[str, Any]:
     """One connection as the control API shows it; ``dests``: address of the worker's real servers.
 
-    Direct routing rewrites nothing, so there the real server is not in the tuples.
+    Direct routing rewrites nothing, so there the real server is not in the tuples; a tunnel's own
+    address is not of the connection.
     """
     e = Entry(entry)
     client, server = e.side[0], e.side[1]
@@ -39,6 +40,7 @@ def connection_row(entry: int, now: int, cid: int, dests: int = 0) -> dict[str, 
     if e.mode == MODE_DR and dests:
         dest = Dest(dests + e.dest * DEST_SIZE)
         daddr, dport = str(ipaddress.IPv4Address(dest.address)), dest.port
+    local = client.addresses if e.mode == MODE_TUNNEL else server.addresses >> 32
     return {
         "cid": cid,
         "proto": PROTOCOLS.get(proto, "--"),
@@ -48,7 +50,7 @@ def connection_row(entry: int, now: int, cid: int, dests: int = 0) -> dict[str, 
         "cport": _port(client.ports),
         "vaddr": _address(client.addresses >> 32),
         "vport": _port(client.ports >> 16),
-        "laddr": _address(server.addresses >> 32),
+        "laddr": _address(local),
         "lport": _port(server.ports >> 16),
         "daddr": daddr,
         "dport": dport,

@@ -1,0 +1,22 @@
+"""Known connections that need more than the rewrite of the fast path."""
+
+from __future__ import annotations
+
+from ipvs.context import Ipvs
+from ipvs.drops import NOT_FORWARDED
+from ipvs.entry import ENTRY_SIZE, S_TUNNEL, Entry
+from ipvs.table import Table
+from ipvs.tunnel import forward_tunnel
+from runtime.jit import compiled
+
+
+@compiled
+def forward_special(ipvs, packet, reference, l4):
+    """Forward a packet of a SPECIAL or WIDE connection; like ``forward_at_once``.
+
+    The first way of forwarding that the entry's ``special`` names takes the packet.
+    """
+    e = Entry(Table(Ipvs(ipvs).table).entries + (reference >> 1) * ENTRY_SIZE)
+    if e.special & S_TUNNEL:
+        return forward_tunnel(ipvs, packet, reference, l4)
+    return NOT_FORWARDED

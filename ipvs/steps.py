@@ -1,0 +1,143 @@
+"""The steps of forwarding a packet of a known connection, shared by every way it may leave."""
+
+from __future__ import annotations
+
+from ipvs.context import Ipvs
+from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
+from ipvs.drops import DEST_GONE
+from ipvs.entry import (
+    ENTRY_SIZE,
+    FORWARD_AT,
+    LOW_MTU,
+    QUIESCENT,
+    Entry,
+    Forward,
+    Side,
+    swap_halves,
+)
+from ipvs.expire import end_now
+from ipvs.resolve import resolve, route_mtu
+from ipvs.state import advance
+from ipvs.table import Table
+from netdev.port import Port, transmit
+from runtime.intrinsics import load16, load64, store16, store32, store64
+from runtime.jit import compiled, inlined
+from stack.arp import output as neighbour_output
+from stack.checksum import update
+from stack.context import Stack
+from stack.drops import PORT_DOWN, TCP_FLAGS
+from stack.headers import PROTO_TCP
+from stack.neigh import USABLE, Neighbour, entry_at
+
+MAC_MASK = 0xFFFFFFFFFFFF
+
+
+@inlined
+def rewrite(l3, l4, entry, side, proto):
+    """Give the packet the other side's tuple, turned around; checksums by RFC 1624."""
+    other = Side(entry + (side ^ 1) * 16)
+    forward = Forward(entry + FORWARD_AT + side * 8)
+    store64(l3 + 12, swap_halves(other.addresses))
+    store16(l3 + 10, update(load16(l3 + 10), forward.l3_delta))
+    ports = other.ports
+    store32(l4, ((ports & 0xFFFF) << 16) | ((ports >> 16) & 0xFFFF))
+    if proto == PROTO_TCP:
+        store16(l4 + 16, update(load16(l4 + 16), forward.l4_delta))
+    else:
+        check = load16(l4 + 6)
+        if check != 0:
+            # A computed checksum of 0 is sent as all ones (RFC 768).
+            new = update(check, forward.l4_delta)
+            store16(l4 + 6, new if new != 0 else 0xFFFF)
+    return 0
+
+
+@inlined
+def hear_from(stack, entry, data):
+    """A packet from the server's side: its neighbour lives, if the MAC is the one we know.
+
+    Another MAC is no sign of life of the one we send to: silence makes us ask soon.
+    """
+    s = Stack(stack)
+    forward = Entry(entry).forward[0]
+    if forward.generation == s.generation:
+        n = Neighbour(entry_at(s.neighbours, forward.neighbour))
+        if (load64(n.ptr) ^ load64(data + 6)) & MAC_MASK == 0:
+            n.confirmed = s.now
+    return 0
+
+
+@compiled
+def quiescent(ipvs, reference):
+    """End a connection of an expire-quiescent service whose server is gone or weighs 0; 1 then."""
+    w = Ipvs(ipvs)
+    entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
+    d = Dest(w.dests + Entry(entry).dest * DEST_SIZE)
+    if d.present and d.weight > 0:
+        return 0
+    end_now(ipvs, reference >> 1)
+    return 1
+
+
+@inlined
+def admit(ipvs, reference, entry, l4, proto):
+    """First step: the connection's state takes note of the packet; 0 or a drop reason."""
+    if Entry(entry).flags & QUIESCENT and quiescent(ipvs, reference):
+        return DEST_GONE
+    if advance(ipvs, reference, l4, proto) != 0:
+        return TCP_FLAGS
+    return 0
+
+
+@inlined
+def next_hop(ipvs, entry, side):
+    """Address of the neighbour that packets arriving on ``side`` are sent to, or minus a reason.
+
+    It is looked up again when a route or a neighbour moved.
+    """
+    s = Stack(Ipvs(ipvs).stack)
+    forward = Forward(entry + FORWARD_AT + side * 8)
+    if forward.generation != s.generation:
+        reason = resolve(ipvs, entry, side)
+        if reason != 0:
+            return -reason
+    hop = entry_at(s.neighbours, forward.neighbour)
+    if Port(s.ports[Neighbour(hop).port]).up == 0:
+        return -PORT_DOWN
+    return hop
+
+
+@inlined
+def mtu_towards(ipvs, entry, side, hop):
+    """Bytes of an IP packet that may be sent to ``hop``."""
+    mtu = Port(Stack(Ipvs(ipvs).stack).ports[Neighbour(hop).port]).mtu
+    if Entry(entry).flags & (LOW_MTU << side):
+        return route_mtu(ipvs, entry, side, mtu)
+    return mtu
+
+
+@inlined
+def count(ipvs, entry, side, total):
+    """Statistics and idle time: an IP packet of ``total`` bytes is sent on."""
+    w = Ipvs(ipvs)
+    e = Entry(entry)
+    e.last = Stack(w.stack).now
+    stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
+    stats.packets[side] += 1
+    stats.bytes[side] += total
+    return 0
+
+
+@inlined
+def send(ipvs, hop, mbuf, data):
+    """Last step: Ethernet header and transmit, or wait for the neighbour; 0 or a drop reason."""
+    w = Ipvs(ipvs)
+    s = Stack(w.stack)
+    n = Neighbour(hop)
+    if n.state < USABLE:
+        return neighbour_output(w.stack, hop, mbuf)
+    store64(data, load64(hop))
+    store64(data + 6, load64(hop + 6))
+    n.used = s.now
+    transmit(s.ports[n.port], mbuf)
+    return 0
