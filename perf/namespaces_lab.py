@@ -96,7 +96,7 @@ class Arena:
         self.contenders: list[Contender] = []
         self.absent = dict(absent)
         for node in (self.client, *self.network.servers.values()):
-            _tune(node)
+            tune(node)
         self._start("dpvs FullNAT", net.VIP, tuple(net.local_addresses(1)), self._dpvs)
         self.kernel = self._kernel()
         own = (KERNEL_LAN,)
@@ -133,7 +133,7 @@ class Arena:
             node.address(f"{address}/{net.LINK_PLEN}", dev)
         node.route(f"{net.CLIENT_HOST}/32", "via", net.CLIENT_LINK, "dev", "wan")
         node.sysctl("net.ipv4.ip_forward", "1")
-        _tune(node)
+        tune(node)
         return node
 
     def _dpvs(self, vip: str) -> None:
@@ -191,6 +191,7 @@ class Arena:
                 )
 
 
-def _tune(node: Node) -> None:
+def tune(node: Node) -> None:
+    """Let a host open many connections."""
     for key, value in TUNING.items():
         node.sysctl(key, value)

@@ -31,6 +31,7 @@ class Figures:
     p99: float
     longest: float
     errors: int
+    requests: int
 
 
 def figures(text: str) -> Figures:
@@ -41,7 +42,7 @@ def figures(text: str) -> Figures:
             seconds = max(found["us"], 1) / 1e6
             return Figures(
                 found["requests"] / seconds, found["p50"] / 1e3, found["p99"] / 1e3,
-                found["max"] / 1e3, found["errors"],
+                found["max"] / 1e3, found["errors"], found["requests"],
             )  # fmt: skip
     last = (text.strip().splitlines() or ["no output"])[-1]
     raise PerfError(f"wrk gave no figures: {last}")

@@ -17,7 +17,7 @@ def test_figures_of_wrk() -> None:
         '"errors": 2}'
     )
     found = namespaces_wrk.figures(f"Running 2s test\n{line}\nRequests/sec: 1500\n")
-    assert found == Figures(1500.0, 0.9, 2.5005, 10.0, 2)
+    assert found == Figures(1500.0, 0.9, 2.5005, 10.0, 2, 3000)
 
 
 @pytest.mark.parametrize("text", ["", "unable to connect", "FIGURE {}"])
@@ -27,7 +27,7 @@ def test_wrk_without_figures(text: str) -> None:
 
 
 def test_table() -> None:
-    one = Figures(1000.0, 1.0, 2.0, 3.0, 0)
+    one = Figures(1000.0, 1.0, 2.0, 3.0, 0, 2000)
     results = {(name, kind): [one, one] for name in ("a", "b") for kind in KINDS}
     report = report_of(results, {"HAProxy": "not installed (Debian package haproxy)"})
     assert [row[0] for row in report.rows] == ["a", "b", "a", "b", "HAProxy"]
