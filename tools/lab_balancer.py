@@ -179,7 +179,7 @@ def setup_commands(mode: str, workers: int, servers: list[str]) -> list[str]:
     one local address for each worker.
     """
     service = f"-t {net.VIP}:80"
-    letter = {"fullnat": "b", "nat": "m", "dr": "g"}[mode]
+    letter = {"fullnat": "b", "nat": "m", "dr": "g", "tunnel": "i"}[mode]
     lines = [
         f"dpip addr add {net.LB_WAN}/{net.LINK_PLEN} dev dpdk0",
         f"dpip addr add {net.VIP}/32 dev dpdk0",

@@ -70,6 +70,18 @@ def echo(lab: Lab, node: Node, *, tcp: int | None = None, udp: int | None = None
     )
 
 
+def decapsulator(lab: Lab, node: Node, device: str = "decap") -> None:
+    """Make `node` the end of tunnels (tools/lab_decap.py), unless it is already."""
+    if not node.has(device):
+        script = str(Path(__file__).with_name("lab_decap.py"))
+        lab.spawn(
+            node,
+            [sys.executable, "-P", script, device],
+            label=f"decap-{node.name}",
+            ready=lambda: node.has(device),
+        )
+
+
 def iperf3(lab: Lab, node: Node, port: int = 5201) -> None:
     """Start an iperf3 server in `node`."""
     lab.spawn(

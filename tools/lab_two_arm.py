@@ -16,6 +16,7 @@ One network serves all forwarding modes; they differ in the way of the real serv
 - NAT: they see the client's address, so their default route is the balancer (198.19.0.1).
 - DR: they own the virtual address (on lo, never announced by ARP) and answer around the
   balancer, over the client's second interface.
+- Tunnel: the same, and they unpack what comes to their own address inside another IP header.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ VIP = "192.0.2.100"
 LINK_PLEN = 24
 WAN_TAP = "lbwan"
 LAN_TAP = "lblan"
-MODES = ("fullnat", "nat", "dr")
+MODES = ("fullnat", "nat", "dr", "tunnel")
 
 
 def local_addresses(count: int) -> list[str]:
@@ -98,6 +99,8 @@ class TwoArm:
             server.call("ip", "route", "del", "default")
             if mode == "nat":
                 server.route("default", "via", LB_LAN)
-            elif mode == "dr":
+            elif mode in ("dr", "tunnel"):
                 server.address(f"{VIP}/32", "lo")
                 server.route("default", "via", CLIENT_BACK)
+            if mode == "tunnel":
+                lab_servers.decapsulator(self.lab, server)

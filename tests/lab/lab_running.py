@@ -21,7 +21,7 @@ from tools.lab_node import LabError, call
 from tools.lab_two_arm import TwoArm
 
 CLIENT = str(Path(__file__).with_name("lab_client.py"))
-LETTERS = {"fullnat": "b", "nat": "m", "dr": "g"}
+LETTERS = {"fullnat": "b", "nat": "m", "dr": "g", "tunnel": "i"}
 ECHO = 7  # TCP and UDP port of the echo servers
 _numbers = itertools.count(1)
 
@@ -79,7 +79,7 @@ class Running:
         self.op(f"dpip addr add {vip}/32 dev dpdk0")
         self.client.route(f"{vip}/32", "via", net.LB_WAN, "dev", "eth0", "src", net.CLIENT_HOST)
         self.network.answer_by(mode)
-        if mode == "dr":
+        if mode in ("dr", "tunnel"):
             for server in self.servers.values():
                 server.address(f"{vip}/32", "lo")
         return vip

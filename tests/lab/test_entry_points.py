@@ -43,7 +43,7 @@ def test_setup_explains_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--mode", "tunnel"], ["--requests", "0"], ["--workers", "9"], ["--bogus"], ["x"]]
+    "words", [["--mode", "bypass"], ["--requests", "0"], ["--workers", "9"], ["--bogus"], ["x"]]
 )
 def test_demo_refuses(words: list[str]) -> None:
     done = ran(sys.executable, "-m", "tools.demo_main", *words)
@@ -67,7 +67,9 @@ def test_command_beside_python_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
         lab_balancer.program("dpvs")
 
 
-@pytest.mark.parametrize(("mode", "letter"), [("fullnat", "-b"), ("nat", "-m"), ("dr", "-g")])
+@pytest.mark.parametrize(
+    ("mode", "letter"), [("fullnat", "-b"), ("nat", "-m"), ("dr", "-g"), ("tunnel", "-i")]
+)
 def test_commands_of_each_mode(mode: str, letter: str) -> None:
     lines = lab_balancer.setup_commands(mode, 2, ["198.19.0.11", "198.19.0.12"])
     assert sum(line.endswith(letter) for line in lines) == 2

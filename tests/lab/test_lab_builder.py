@@ -241,8 +241,8 @@ def test_bad_topology(lab: Lab) -> None:
     with pytest.raises(LabError, match="a TCP or a UDP port"):
         lab_servers.echo(lab, lab.node("one"))
     network = TwoArm.__new__(TwoArm)
-    with pytest.raises(LabError, match="unknown forwarding mode 'tunnel'"):
-        network.answer_by("tunnel")
+    with pytest.raises(LabError, match="unknown forwarding mode 'bypass'"):
+        network.answer_by("bypass")
 
 
 def test_needs_are_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
