@@ -1,7 +1,8 @@
-"""Apply the master's replication records to one worker's tables (runs between polls).
+"""Apply the master's replication records to one worker's tables.
 
 Record kinds and bodies are those of the control plane's replication stream.  Every record states
-a whole object, so applying one twice changes nothing.
+a whole object, so applying one twice changes nothing.  What comes often is turned into operations
+for the polling thread (ipvs/operations.py); for what comes rarely that thread stands still.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from ipvs.apply_check import fault
 from ipvs.apply_inet import ApplyError, address_number, mac_number
 from ipvs.apply_services import ServiceRecords
+from ipvs.gate import InlineGate
 from ipvs.table import Table
 from ipvs.worker import Worker
 
@@ -26,18 +28,22 @@ IDENTITY = {
 
 
 class Applier(ServiceRecords):
-    """Applies records to ``worker``; ``replicas`` is sa_pool/pool_hash_size (a power of two)."""
+    """Applies records to ``worker``; ``replicas`` is sa_pool/pool_hash_size (a power of two).
+
+    ``gate`` leads to the tables; give it another one when another thread begins to poll.
+    """
 
     def __init__(self, worker: Worker, replicas: int = 16) -> None:
         self.worker = worker
+        self.gate = InlineGate(worker.address)
         self.replicas = replicas
         self.lists: dict[int, Any] = {}
         self.service_dests: dict[int, list[int]] = {}
         self.known: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.snapshot: set[tuple[Any, ...]] | None = None
         self.pool_memory: dict[int, tuple[int, str]] = {}
-        self.kinds: dict[str, Callable[[dict[str, Any]], None]] = {
-            "dev.set": self.set_device,
+        # These make operations, and keep packets waiting no longer than those take.
+        self.quick: dict[str, Callable[[dict[str, Any]], None]] = {
             "addr.set": self.set_address,
             "addr.del": self.delete_address,
             "route.set": self.set_route,
@@ -45,9 +51,13 @@ class Applier(ServiceRecords):
             "neigh.set": self.set_neighbour,
             "neigh.del": self.delete_neighbour,
             "laddr.set": self.set_local_address,
-            "laddr.del": self.delete_local_address,
             "svc.set": self.set_service,
             "svc.del": self.delete_service,
+        }
+        # These change the tables themselves, while the polling thread stands still.
+        self.kinds = self.quick | {
+            "dev.set": self.set_device,
+            "laddr.del": self.delete_local_address,
             "param.set": self.set_parameters,
         }
 
@@ -59,7 +69,11 @@ class Applier(ServiceRecords):
         wrong = fault(kind, body)
         if wrong:
             raise ApplyError(wrong)
-        handler(body)
+        if kind in self.quick:
+            handler(body)
+        else:
+            with self.gate.alone():
+                handler(body)
         self._note(kind, body)
 
     def _note(self, kind: str, body: dict[str, Any]) -> None:

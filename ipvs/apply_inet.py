@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from ipvs import tcp
+from ipvs import operations, tcp
 from ipvs.context import Ipvs
+from ipvs.gate import InlineGate
 from ipvs.worker import Worker
 from netdev.port import Port
-from stack import arp, neigh, route
-from stack.context import Stack, bump_generation
+from stack import neigh, route
+from stack.context import Stack
 
 KINDS = {"local": route.LOCAL, "link": route.LINK, "gateway": route.GATEWAY}
 
@@ -39,6 +40,7 @@ class InetRecords:
     """Handlers of the records below IPVS; ``worker`` is what they change."""
 
     worker: Worker
+    gate: InlineGate
 
     @property
     def context(self) -> Any:
@@ -48,11 +50,14 @@ class InetRecords:
     def stack(self) -> Any:
         return Stack(self.context.stack)
 
-    def _mark_local(self, address: int) -> None:
-        """Hook: a local route appeared (the layer above may have something to note on it)."""
+    def _run(self, full: str, *steps: tuple[int, ...]) -> None:
+        """Have operations executed; ApplyError ``full`` when a table has no room."""
+        if not self.gate.run(steps):
+            raise ApplyError(full)
 
-    def _routes_changed(self) -> None:
-        bump_generation(self.context.stack)
+    def _local_flags(self, address: int) -> int:
+        """Hook: flags of the local route of ``address`` (the layer above may have some)."""
+        return 0
 
     def set_device(self, body: dict[str, Any]) -> None:
         """MTU or MAC of a port that the worker was started with."""
@@ -68,50 +73,37 @@ class InetRecords:
         if dev >= self.stack.port_count:
             raise ApplyError(f"no port {dev} in this worker")
         if self.worker.index == 0 and Port(self.stack.ports[dev]).tx_queue >= 0:
-            arp.announce(self.context.stack, dev, address)
+            self._run("", (operations.ANNOUNCE, dev, address))
 
     def delete_address(self, body: dict[str, Any]) -> None:
         """Nothing of its own: the address's routes are deleted by records of theirs."""
 
     def set_route(self, body: dict[str, Any]) -> None:
         """Add or replace a route."""
-        prefix, kind = address_number(body["dst"]), KINDS[body["kind"]]
+        prefix, plen, kind = address_number(body["dst"]), body["plen"], KINDS[body["kind"]]
         if body["dev"] >= self.stack.port_count:
             raise ApplyError(f"no port {body['dev']} in this worker")
         via = address_number(body["via"]) if body.get("via") else 0
         source = address_number(body["src"]) if body.get("src") else 0
-        arguments = (prefix, body["plen"], kind, via, body["dev"], source, body.get("mtu") or 0)
-        if not route.insert(self.stack.routes, *arguments):
-            raise ApplyError("route table full")
-        self._mark_local(prefix)
-        self._routes_changed()
+        flags = self._local_flags(prefix) if plen == 32 and kind == route.LOCAL else 0
+        way = (kind, via, body["dev"], source, body.get("mtu") or 0, flags)
+        self._run("route table full", (operations.ROUTE_SET, prefix, plen, *way))
 
     def delete_route(self, body: dict[str, Any]) -> None:
         """Remove a route; one that is not there is no error (a snapshot may precede it)."""
-        route.remove(self.stack.routes, address_number(body["dst"]), body["plen"])
-        self._routes_changed()
+        self._run("", (operations.ROUTE_DELETE, address_number(body["dst"]), body["plen"]))
 
     def set_neighbour(self, body: dict[str, Any]) -> None:
         """A neighbour from the operator (static) or learnt by another worker."""
-        address, dev = address_number(body["addr"]), body["dev"]
+        address, dev, mac = address_number(body["addr"]), body["dev"], mac_number(body["mac"])
         if dev >= self.stack.port_count:
             raise ApplyError(f"no port {dev} in this worker")
-        stack = self.context.stack
-        entry = neigh.find_or_add(stack, dev, address)
-        if not entry:
-            raise ApplyError("neighbour table full")
-        if body.get("static"):
-            neigh.Neighbour(entry).permanent = 0
-        neigh.learn(stack, entry, mac_number(body["mac"]))
-        if body.get("static"):
-            neigh.Neighbour(entry).permanent = 1
+        static = 1 if body.get("static") else 0
+        self._run("neighbour table full", (operations.NEIGHBOUR_SET, dev, address, mac, static))
 
     def delete_neighbour(self, body: dict[str, Any]) -> None:
         """Forget a neighbour's MAC."""
-        table = self.stack.neighbours
-        entry = neigh.find(table, body["dev"], address_number(body["addr"]))
-        if entry:
-            neigh.remove(self.context.stack, entry)
+        self._run("", (operations.NEIGHBOUR_DELETE, body["dev"], address_number(body["addr"])))
 
     def set_parameters(self, body: dict[str, Any]) -> None:
         """Tunable settings; names the worker does not know are ignored."""

@@ -7,12 +7,12 @@ import math
 from typing import Any
 
 from ipvs import laddr as pools
-from ipvs import rebuild, service
+from ipvs import operations, rebuild, service
 from ipvs.apply_inet import ApplyError, InetRecords, address_number
-from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
+from ipvs.dest import DestStruct
 from ipvs.entry import MODE_NAT, MODES
 from ipvs.rss import Rss
-from ipvs.service import SCHEDULERS, Service, service_at
+from ipvs.service import SCHEDULERS, ServiceStruct
 from stack import route
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
@@ -36,12 +36,25 @@ class ServiceRecords(InetRecords):
         known = self.pool_memory.get(number)
         if known is not None and known[1] == body["addr"]:
             return
+        if known is None:
+            # Nobody knows of these pools yet: packets go on while they are filled.
+            self._fill(number, address, body["dev"], None)
+            with self.gate.alone():
+                self._show(number, body["addr"])
+            return
+        with self.gate.alone():
+            # Connections of the address that had this number may still return ports to it.
+            self._fill(number, address, body["dev"], known[0])
+            self._show(number, body["addr"])
+
+    def _fill(self, number: int, address: int, dev: int, memory: int | None) -> None:
+        """Lay the pools out, in ``memory`` or new memory; ports of live connections are held."""
         w = self.context
         local = pools.Laddr(w.laddrs + number * pools.LADDR_SIZE)
-        memory = known[0] if known else self.worker.memory.take(pools.pool_bytes(self.replicas))
-        local.address, local.port, local.present = address, body["dev"], 1
-        reta = Rss(w.rss).port[body["dev"]]
-        known_rss = 1 if self.worker.count > 1 and reta.size else 0
+        if memory is None:
+            memory = self.worker.memory.take(pools.pool_bytes(self.replicas))
+        local.address, local.port = address, dev
+        known_rss = 1 if self.worker.count > 1 and Rss(w.rss).port[dev].size else 0
         marks = (ctypes.c_uint8 * (self.replicas * pools.RING))()
         held = ctypes.addressof(marks)
         rebuild.mark_ports(w.table, number, held, self.replicas)
@@ -54,8 +67,13 @@ class ServiceRecords(InetRecords):
             # numbers add up to the ports that exist.
             share = pools.LaddrStats(stats)
             share.free = (total + share.used) // w.workers - share.used
-        self.pool_memory[number] = (memory, body["addr"])
-        self._mark_local(address)
+        self.pool_memory[number] = (memory, "")
+
+    def _show(self, number: int, address: str) -> None:
+        local = pools.Laddr(self.context.laddrs + number * pools.LADDR_SIZE)
+        local.present = 1
+        self.pool_memory[number] = (self.pool_memory[number][0], address)
+        self._mark_local(local.address)
 
     def delete_local_address(self, body: dict[str, Any]) -> None:
         """No new connections from it; those that are go on and return their ports."""
@@ -69,73 +87,78 @@ class ServiceRecords(InetRecords):
     def _mark_local(self, address: int) -> None:
         """Note on the address's local route whether FullNAT replies come to it."""
         found = route.find_exact(self.stack.routes, address, 32)
-        if not found or route.Route(found).kind != route.LOCAL:
-            return
+        if found and route.Route(found).kind == route.LOCAL:
+            route.Route(found).flags = self._local_flags(address)
+
+    def _local_flags(self, address: int) -> int:
         flags = 0
         for number in self.pool_memory:
             local = pools.Laddr(self.context.laddrs + number * pools.LADDR_SIZE)
             if local.address == address and local.present:
                 flags = route.SAPOOL | (route.RSS_KNOWN if local.rss_known else 0)
-        route.Route(found).flags = flags
+        return flags
 
-    def _set_dest(self, body: dict[str, Any]) -> None:
-        w = self.context
-        dest = Dest(w.dests + body["id"] * DEST_SIZE)
+    def _dest(self, body: dict[str, Any]) -> DestStruct:
+        """The record of a real server."""
+        dest = DestStruct()
         dest.address, dest.port = address_number(body["addr"]), body["port"]
         dest.mode, dest.weight = MODES[body["mode"]], body["weight"]
         dest.inhibited = 1 if body.get("inhibited") else 0
         upper = body.get("u_thresh") or 0
         # Every worker gets its share; never less than one, or the limit would not exist.
-        dest.upper = max(1, upper // w.workers) if upper else 0
-        stats = DestStats(w.dest_stats + body["id"] * STATS_SIZE)
-        dest.overload = 1 if dest.upper and stats.active + stats.inactive >= dest.upper else 0
-        stats.overload = dest.overload
-        dest.present = 1
+        dest.upper = max(1, upper // self.worker.count) if upper else 0
+        return dest
 
     def _id_list(self, number: int, ids: list[int]) -> Any:
         return (ctypes.c_uint32 * max(1, len(ids)))(*ids)
 
     def set_service(self, body: dict[str, Any]) -> None:
         """Add or replace a virtual service with all its real servers and local addresses."""
-        w, number = self.context, body["id"]
+        number = body["id"]
         if body["proto"] not in PROTOCOLS or body["sched"] not in SCHEDULERS:
             raise ApplyError(f"service {number}: protocol or scheduler not supported")
         address = address_number(body["addr"])
         dests, laddrs = body["dests"], list(body["laddrs"])
         if not all(d["mode"] in MODES for d in dests):
             raise ApplyError(f"service {number}: forwarding mode not supported")
-        self.delete_service({"id": number})
-        for dest in dests:
-            self._set_dest(dest)
-        record = Service(service_at(w.services, number))
-        record.address, record.port, record.proto = (
-            address, body["port"], PROTOCOLS[body["proto"]],
-        )  # fmt: skip
         ids = [dest["id"] for dest in dests]
-        self.lists[number] = (self._id_list(number, ids), self._id_list(number, laddrs))
-        record.dests, record.laddrs = (ctypes.addressof(part) for part in self.lists[number])
+        lists = (self._id_list(number, ids), self._id_list(number, laddrs))
+        record = ServiceStruct()
+        record.address, record.port, record.proto = address, body["port"], PROTOCOLS[body["proto"]]
+        record.dests, record.laddrs = (ctypes.addressof(part) for part in lists)
         record.dest_count, record.laddr_count = len(ids), len(laddrs)
         record.scheduler = SCHEDULERS[body["sched"]]
         weights = [max(0, int(dest["weight"])) for dest in dests]
         record.max_weight, record.gcd_weight = max(weights, default=0), math.gcd(*weights)
-        record.current_weight = 0
         # Workers start at different servers, so that few connections spread evenly too.
-        step = (len(ids) // w.workers or 1) * w.worker
+        step = (len(ids) // self.worker.count or 1) * self.worker.index
         record.position = step % len(ids) - 1 if ids else -1
         record.laddr_position = -1
         record.conn_timeout = body.get("conn_timeout") or 0
         record.expire_quiescent = 1 if "expire_quiescent" in body.get("flags", ()) else 0
         record.nat = 1 if any(MODES[d["mode"]] == MODE_NAT for d in dests) else 0
-        w.nat_services += record.nat
-        self.service_dests[number] = ids
-        service.link(w.services, number)
+        images = [self._dest(dest) for dest in dests]
+        before = self.service_dests.get(number, [])
+        gone, same = set(before) - set(ids), int(before == ids)
+        self._run(
+            "",
+            *((operations.DEST_DELETE, dest) for dest in gone),
+            *((operations.DEST_SET, dest, ctypes.addressof(image))
+              for dest, image in zip(ids, images, strict=True)),
+            (operations.SERVICE_SET, number, ctypes.addressof(record), same),
+        )  # fmt: skip
+        # Only now: until the operations were done, packets used the lists of before.
+        self.lists[number], self.service_dests[number] = lists, ids
 
     def delete_service(self, body: dict[str, Any]) -> None:
         """Remove a service; its connections go on until they time out."""
-        w, number = self.context, body["id"]
+        number = body["id"]
         if not 0 <= number < service.MAX_SERVICES:
             raise ApplyError(f"service id {number} out of range")
-        if service.unlink(w.services, number):
-            w.nat_services -= Service(service_at(w.services, number)).nat
-        for dest in self.service_dests.pop(number, ()):
-            Dest(w.dests + dest * DEST_SIZE).present = 0
+        gone = self.service_dests.get(number, [])
+        self._run(
+            "",
+            (operations.SERVICE_DELETE, number),
+            *((operations.DEST_DELETE, dest) for dest in gone),
+        )
+        self.service_dests.pop(number, None)

@@ -1,21 +1,19 @@
-"""The endless loop of a worker.  It leaves compiled code only when there is something to tell."""
+"""The endless loop of a worker.  It leaves compiled code only to end."""
 
 from __future__ import annotations
 
-import ctypes
-
 from ipvs.context import Ipvs
+from ipvs.control import Control
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
 from ipvs.stages import HOUSEKEEPING, TRANSMIT, begin, lap
+from ipvs.visit import VISIT_AT, visit
 from netdev.port import flush
 from runtime.heartbeat_loop import beat, must_stop
 from runtime.intrinsics import call1, cpu_pause, load_acquire, mulhi, rdtsc
 from runtime.jit import compiled
-from runtime.pointers import view
 from stack.arp import age
 from stack.context import Stack
-from stack.events import EventQueue
 
 EXPIRE_BUDGET = 64  # connections looked at per iteration
 AGE_BUDGET = 64  # neighbours looked at per housekeeping
@@ -24,33 +22,7 @@ SPIN = 256  # empty iterations before the first pause
 PAUSE = 1024  # empty iterations before the first sleep
 
 LEFT_STOP = 1
-LEFT_MESSAGE = 2
-LEFT_EVENT = 3
-LEFT_LIMIT = 4
-
-
-class ControlStruct(ctypes.Structure):
-    """What steers the loop, and its pulse (shared memory: the master reads it)."""
-
-    _fields_ = [
-        ("life", ctypes.c_int64),  # address of the LifeBlock: heartbeat out, stop in
-        ("ring_head", ctypes.c_int64),  # address of the request ring's producer count
-        ("ring_tail", ctypes.c_int64),  # address of the request ring's consumer count
-        ("iterations", ctypes.c_int64),
-        ("idle_sleep_us", ctypes.c_int64),  # longest sleep when idle, 0 = always poll
-        ("sleep", ctypes.c_int64),  # address of rte_delay_us_sleep
-        ("tsc_scale", ctypes.c_int64),  # 2**64 * 1000 / Hz: TSC -> ms
-        ("empty", ctypes.c_int64),  # consecutive iterations without a packet
-        ("sleeps", ctypes.c_int64),
-        ("aged", ctypes.c_int64),  # ms of the last housekeeping
-        ("busy_tsc", ctypes.c_int64),  # cycles of iterations that had packets
-        ("idle_tsc", ctypes.c_int64),
-        ("excursion_tsc", ctypes.c_int64),  # longest time outside compiled code
-        ("packets", ctypes.c_int64),
-    ]
-
-
-Control = view(ControlStruct)
+LEFT_LIMIT = 2
 
 
 @compiled
@@ -110,10 +82,9 @@ def iterate(ipvs):
 
 @compiled
 def run(ipvs, limit):
-    """Iterate until a message, an event, a stop, or ``limit`` iterations; returns LEFT_*."""
+    """Iterate until a stop or ``limit`` iterations; returns LEFT_*."""
     w = Ipvs(ipvs)
     c = Control(w.control)
-    queue = EventQueue(Stack(w.stack).events)
     began = rdtsc()
     for _ in range(limit):
         packets = iterate(ipvs)
@@ -129,11 +100,10 @@ def run(ipvs, limit):
         began = ended
         if must_stop(c.life):
             return LEFT_STOP
-        if load_acquire(c.ring_head) != load_acquire(c.ring_tail):
-            return LEFT_MESSAGE
-        if queue.head != queue.tail:
-            return LEFT_EVENT
-        if packets == 0:
+        if load_acquire(w.control + VISIT_AT) != 0:
+            visit(ipvs)
+            began = rdtsc()
+        elif packets == 0:
             rest(w.control)
             began = rdtsc()
             c.idle_tsc += began - ended

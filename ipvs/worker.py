@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 from ipvs import rebuild, rss, table, tcp
 from ipvs.context import Ipvs, IpvsStruct
+from ipvs.control import Control, ControlStruct
 from ipvs.dest import DEST_SIZE, MAX_DESTS, STATS_SIZE
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, MAX_LADDRS
-from ipvs.loop import Control, ControlStruct, milliseconds
+from ipvs.loop import milliseconds
 from ipvs.service import ServiceTableStruct
 from netdev.mbuf import PoolCalls, PoolCallsStruct
 from netdev.port import MAX_PORTS, Port, PortStruct
 from runtime.heartbeat import LifeBlock
 from runtime.intrinsics import rdtsc
-from runtime.ring_core import HEAD, TAIL
 from stack import neigh, route
 from stack.context import Stack, StackStruct
 from stack.drops import DROP_SLOTS
@@ -105,8 +105,7 @@ class Worker:
         c.empty = 0
         c.life = self.memory.take(ctypes.sizeof(LifeBlock))
         c.tsc_scale = (1000 << 64) // self.tsc_hz
-        # Until a request ring is attached: two equal words.
-        c.ring_head = c.ring_tail = self.memory.take(64)
+        c.visit = c.parked = 0
 
     def _stack(self, drops: int) -> int:
         take = self.memory.take
@@ -147,11 +146,6 @@ class Worker:
             self.recovered = rebuild.recover(self.address, self.now())
         else:
             rebuild.start_empty(self.address, length, capacity, self.now())
-
-    def attach_ring(self, ring: int) -> None:
-        """Leave the loop for the interpreter whenever this request ring has a record."""
-        c = Control(Ipvs(self.address).control)
-        c.ring_head, c.ring_tail = ring + HEAD, ring + TAIL
 
     def add_port(self, fast: int, mac: str, rx_queue: int, tx_queue: int, mtu: int) -> int:
         """Poll one more port (``fast``: its rte_eth_fp_ops element); returns our index of it.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ipvs.context import Ipvs
+from ipvs.control import Control
 from ipvs.dest import MAX_DESTS, STATS_SIZE
-from ipvs.loop import LEFT_LIMIT, Control
+from ipvs.loop import LEFT_LIMIT
 from ipvs.stages import STAGES
 from ipvs.table import Table
 from netdev import eal

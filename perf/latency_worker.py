@@ -39,10 +39,11 @@ def main() -> int:
     """As tools.daemon.worker."""
     poll = worker.poll
 
-    def measured(process: Any, applier: Any, port: Any) -> None:
+    def measured(process: Any, applier: Any, port: Any, polled: Any) -> str | None:
         kept = _install(applier.worker.address)
-        poll(process, applier, port)
+        failure = poll(process, applier, port, polled)
         del kept
+        return failure
 
     worker.poll = measured
     return worker.main()

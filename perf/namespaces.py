@@ -98,7 +98,7 @@ def command(count: int, seconds: int, connections: int, install: bool) -> None:
         f"thread and {connections} connections to three nginx servers, all on the same cpus.",
         "One worker, thread or process each. dpvs has its ports as taps here: every packet is "
         "copied to and from the kernel by a system call, which a network card does not need.",
-        "\"none\" asks one of the servers without a balancer.",
+        '"none" asks one of the servers without a balancer.',
     ]
     if any(row.get("errors") for row in report.data):
         report.notes.append("Requests failed: rates with errors are not comparable.")

@@ -113,9 +113,7 @@ class Arena:
             return
         if vip != net.VIP:
             self.kernel.address(f"{vip}/32", "lo")
-            self.client.route(
-                f"{vip}/32", "via", KERNEL_WAN, "dev", "eth0", "src", net.CLIENT_HOST
-            )
+            self.client.route(f"{vip}/32", "via", KERNEL_WAN, "dev", "eth0", "src", net.CLIENT_HOST)
         try:
             start(vip)
         except LabError as error:

@@ -33,6 +33,8 @@ class WorkerProcess:
     cpu: int | None
     life_address: int
     """Address of the LifeBlock, for the compiled loop."""
+    other_cpus: frozenset[int] = frozenset()
+    """CPUs this process may use besides ``cpu``; empty: there are none."""
     _memory: object = field(default=None, repr=False)
 
     @property
@@ -84,9 +86,10 @@ def enter_worker() -> WorkerProcess:
     LifeBlock.from_address(address).pid = os.getpid()
     flag_termination(address + STOP_OFFSET)
     # After the signal thread has started: that one stays off the worker's CPU.
+    others = frozenset(os.sched_getaffinity(0)) - {cpu}
     if cpu is not None:
         pin_to_cpu(cpu)
-    return WorkerProcess(instance, index, cpu, address, segment)
+    return WorkerProcess(instance, index, cpu, address, others, segment)
 
 
 def pin_to_cpu(cpu: int) -> None:

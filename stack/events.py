@@ -1,14 +1,14 @@
 """Small queue of facts a compiled function wants the interpreter of its own process to know.
 
-The poll loop returns to the interpreter when ``head`` moved; the interpreter turns the records
-into messages.  Same thread on both ends, so no atomics.  When it is full, events are counted as
-lost; every event describes state that can be read again.
+The polling thread writes, another thread of the process turns the records into messages.  When it
+is full, events are counted as lost; every event describes state that can be read again.
 """
 
 from __future__ import annotations
 
 import ctypes
 
+from runtime.intrinsics import store_release
 from runtime.jit import compiled
 from runtime.pointers import view
 
@@ -40,6 +40,7 @@ class EventQueueStruct(ctypes.Structure):
 
 
 EventQueue = view(EventQueueStruct)
+HEAD_AT = EventQueue.offset("head")
 
 
 @compiled
@@ -54,7 +55,8 @@ def emit(queue, kind, a, b, c):
     slot.a = a
     slot.b = b
     slot.c = c
-    q.head += 1
+    # The record before the count that shows it.
+    store_release(queue + HEAD_AT, q.head + 1)
     return 1
 
 

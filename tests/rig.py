@@ -142,9 +142,7 @@ class Rig:
             memory_.index, memory_.mtu, memory_.up = i, 1500, 1
             self.stack.ports[i] = ctypes.addressof(memory_)
         self.stack.port_count = 2
-        self.table_memory = table_memory or (
-            ctypes.c_uint8 * (table.table_bytes(capacity) + 64)
-        )()
+        self.table_memory = table_memory or (ctypes.c_uint8 * (table.table_bytes(capacity) + 64))()
         at = (ctypes.addressof(self.table_memory) + 63) & ~63
         self.worker.attach_table(at, table.table_bytes(capacity), capacity)
         self.applier = Applier(self.worker, replicas)

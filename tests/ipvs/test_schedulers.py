@@ -35,6 +35,7 @@ def prepare(scheduler, servers):
     for number in range(len(servers)):
         stats_of(number).active = stats_of(number).inactive = 0
     dests = [dest(i, weight=s[0], inhibited=s[1]) for i, s in enumerate(servers)]
+    rig().apply("svc.del", id=0)  # a service that is replaced goes on with its turns
     service(rig(), dests, sched=scheduler)
     for number, (_, _, overloaded, active, inactive) in enumerate(servers):
         servers_of(number).overload = overloaded

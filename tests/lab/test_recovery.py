@@ -33,6 +33,12 @@ def rested(lb: Running, index: int) -> int:
     return int(eventually(up, 30, "the worker is up"))
 
 
+def in_turn(names: list[str]) -> bool:
+    """Whether two workers can have chosen these by rr: each is even to within one request."""
+    counts = [names.count(name) for name in ("rs1", "rs2", "rs3")]
+    return sum(counts) == len(names) and max(counts) - min(counts) <= 2
+
+
 @pytest.mark.parametrize("index", [0, 1])
 def test_killed_worker_comes_back_and_connections_go_on(lb: Running, index: int) -> None:
     vip = lb.service("fullnat", ECHO)
@@ -59,7 +65,7 @@ def test_killed_worker_comes_back_and_connections_go_on(lb: Running, index: int)
     assert stats["stats"]["conns"] == 20
     assert sum(dest["active"] + dest["inactive"] for dest in stats["dests"]) == 20
     assert report["lines"] <= stats["stats"]["inpkts"] < report["lines"] * 3
-    assert sorted(lb.names(lb.service(), 6)) == ["rs1", "rs1", "rs2", "rs2", "rs3", "rs3"]
+    assert in_turn(lb.names(lb.service(), 12))
 
 
 def test_long_download_survives_its_worker(lb: Running) -> None:
@@ -117,7 +123,7 @@ def test_killed_master_takes_its_workers_along_and_is_recovered() -> None:
         assert f"{lb.name} does not run but left " in doctor.stdout
 
         lb.start()
-        assert sorted(lb.names(lb.service(), 3)) == ["rs1", "rs2", "rs3"]
+        assert in_turn(lb.names(lb.service(), 12))
         pid = lb.status()["pid"]
         lb.op("dpvs stop")
         assert wait_gone(pid, 1)

@@ -8,7 +8,7 @@ import ipvs.loop  # noqa: F401 (the outermost function: the cache is complete wi
 from ipvs import rss, table
 from ipvs.apply import Applier
 from ipvs.context import Ipvs
-from ipvs.loop import Control
+from ipvs.control import Control
 from ipvs.worker import Worker
 from netdev import eal
 from netdev.abi import FastPathStruct

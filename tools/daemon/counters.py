@@ -8,9 +8,9 @@ from typing import Any
 
 from ipvs import drops as ipvs_drops
 from ipvs.context import Ipvs
+from ipvs.control import Control
 from ipvs.dest import STATS_SIZE, DestStats
 from ipvs.laddr import LADDR_STATS_SIZE, LaddrStats
-from ipvs.loop import Control
 from ipvs.stages import STAGES
 from ipvs.table import Table
 from ipvs.worker import shared_offsets

@@ -35,6 +35,8 @@ class WorkerJob:
     replicas: int
     idle_sleep_us: int
     rss_key: str
+    worker_cpus: list[int] = field(default_factory=list)
+    """CPUs that poll: nothing else should run there."""
     log_level: str = "INFO"
     log_file: str | None = None
 

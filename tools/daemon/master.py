@@ -134,6 +134,7 @@ class Master:
             replicas=replicas,
             idle_sleep_us=worker.idle_sleep_us if worker.idle == "adaptive" else 0,
             rss_key=DEFAULT_KEY.hex(),
+            worker_cpus=[one.cpu_id for one in self.settings.worker_defs.forwarding],
             log_level=self.settings.global_defs.log_level,
             log_file=self.settings.global_defs.log_file,
         )

@@ -1,4 +1,4 @@
-"""A worker process: DPDK secondary, one core, one endless compiled loop.
+"""A worker process: DPDK secondary, one core, one endless compiled loop and its companion.
 
 Started by the master (``python -m tools.daemon.worker JOB``), never by hand.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 from runtime.shm import Segment, SegmentError
 from runtime.supervise_child import WorkerProcess, WorkerSetupError, enter_worker
 from tools.daemon import plan
+from tools.daemon.companion import Companion
 from tools.daemon.job import WorkerJob
 
 _log = logging.getLogger(__name__)
@@ -48,16 +50,6 @@ def _serve(applier: Any, port: Any) -> None:
     port.on("neigh.list", lambda body: listing.neighbours(address))
 
 
-def _emit_events(queue: int, port: Any) -> None:
-    from stack.events import ADDRESS_CONFLICT, NEIGHBOUR_LEARNT, drain
-
-    names = {NEIGHBOUR_LEARNT: "neigh.learnt", ADDRESS_CONFLICT: "addr.conflict"}
-    for kind, address, mac, dev in drain(queue):
-        raw = mac.to_bytes(8, "little")[:6]
-        text = ":".join(f"{byte:02x}" for byte in raw)
-        port.emit(names[kind], {"addr": address, "mac": text, "dev": dev})
-
-
 def receive_snapshot(process: WorkerProcess, applier: Any, port: Any) -> None:
     """Apply all that the master knows before the first packet: half of it would drop packets."""
     while not (port.synced and applier.snapshot is None) and not process.stop_requested:
@@ -65,23 +57,22 @@ def receive_snapshot(process: WorkerProcess, applier: Any, port: Any) -> None:
             time.sleep(0.001)
 
 
-def poll(process: WorkerProcess, applier: Any, port: Any) -> None:
-    """Alternate between the compiled loop and the interpreter until told to stop."""
+def poll(process: WorkerProcess, applier: Any, port: Any, polled: Collection[int]) -> str | None:
+    """Run the compiled loop until told to stop; why, when not by the master."""
     from ipvs.context import Ipvs
-    from ipvs.loop import LEFT_STOP, Control, run
-    from runtime.intrinsics import rdtsc
-    from stack.context import Stack
+    from ipvs.control import Control
+    from ipvs.gate import ThreadGate
+    from ipvs.loop import LEFT_STOP, run
 
     address = applier.worker.address
-    context = Ipvs(address)
-    control = Control(context.control)
-    control.life = process.life_address
-    events = Stack(context.stack).events
+    Control(Ipvs(address).control).life = process.life_address
+    applier.gate = ThreadGate(address)
+    cpus = process.other_cpus - set(polled) or process.other_cpus
+    companion = Companion(process, applier, port, cpus)
+    companion.start()
     while run(address, ITERATIONS) != LEFT_STOP:
-        left = rdtsc()
-        port.handle_some()
-        _emit_events(events, port)
-        control.excursion_tsc = max(control.excursion_tsc, rdtsc() - left)
+        pass
+    return companion.failure
 
 
 def start(job: WorkerJob, process: WorkerProcess) -> None:
@@ -96,7 +87,6 @@ def start(job: WorkerJob, process: WorkerProcess) -> None:
     rings = Segment.attach(job.name, plan.channel_purpose(job.index))
     applier = build(job, shared.address)
     port = WorkerPort(Channel.attach(rings.address, rings))
-    applier.worker.attach_ring(port.address)
     _serve(applier, port)
     kept = applier.worker.recovered
     if kept:
@@ -106,7 +96,9 @@ def start(job: WorkerJob, process: WorkerProcess) -> None:
     receive_snapshot(process, applier, port)
     process.settle()
     process.ready()
-    poll(process, applier, port)
+    failure = poll(process, applier, port, job.worker_cpus)
+    if failure:
+        raise WorkerSetupError(failure)
 
 
 def main() -> int:
