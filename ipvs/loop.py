@@ -12,8 +12,8 @@ from netdev.port import flush
 from runtime.heartbeat_loop import beat, must_stop
 from runtime.intrinsics import call1, cpu_pause, load_acquire, mulhi, rdtsc
 from runtime.jit import compiled
-from stack.arp import age
 from stack.context import Stack
+from stack.upkeep import age
 
 EXPIRE_BUDGET = 64  # connections looked at per iteration
 AGE_BUDGET = 64  # neighbours looked at per housekeeping

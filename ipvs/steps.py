@@ -22,12 +22,12 @@ from ipvs.table import Table
 from netdev.port import Port, transmit
 from runtime.intrinsics import load16, load64, store16, store32, store64
 from runtime.jit import compiled, inlined
-from stack.arp import output as neighbour_output
 from stack.checksum import update
 from stack.context import Stack
 from stack.drops import PORT_DOWN, TCP_FLAGS
 from stack.headers import PROTO_TCP
 from stack.neigh import USABLE, Neighbour, entry_at
+from stack.upkeep import output as neighbour_output
 
 MAC_MASK = 0xFFFFFFFFFFFF
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from dataclasses import dataclass, field
 
 from ipvs import rebuild, rss, table, tcp
@@ -17,7 +18,7 @@ from netdev.mbuf import PoolCalls, PoolCallsStruct
 from netdev.port import MAX_PORTS, Port, PortStruct
 from runtime.heartbeat import LifeBlock
 from runtime.intrinsics import rdtsc
-from stack import neigh, route
+from stack import neigh, route, route6
 from stack.context import Stack, StackStruct
 from stack.drops import DROP_SLOTS
 from stack.events import EventQueueStruct
@@ -26,6 +27,7 @@ DROPS_SIZE = DROP_SLOTS * 8
 # Counters in the context that go on when a worker is replaced.
 COUNTED = ("polls", "empty_polls", "half_polls", "full_polls", "handed_out", "handed_in")
 ROUTES = 65536
+ROUTES6 = 1 << 20  # 68 bytes each, taken from the system as they are used
 
 # What the master reads without asking: control and pulse, drops, real server and local address
 # counters, port counters.
@@ -115,10 +117,13 @@ class Worker:
         s.calls = take(ctypes.sizeof(PoolCallsStruct))
         s.routes = take(route.size_bytes(ROUTES))
         route.initialise(s.routes, ROUTES)
+        s.routes6 = take(route6.size_bytes(ROUTES6))
+        route6.initialise(s.routes6, ROUTES6)
         s.neighbours = take(ctypes.sizeof(neigh.NeighbourTableStruct))
         table_ = neigh.NeighbourTable(s.neighbours)
         table_.reachable_ms = 60000
         table_.queue_limit = 128
+        table_.seed = int.from_bytes(os.urandom(7), "little")
         s.events = take(ctypes.sizeof(EventQueueStruct))
         s.worker, s.workers = self.index, self.count
         s.generation = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from netdev.abi import HEADROOM, Mbuf
 from netdev.mbuf import allocate, data_of, set_length
 from netdev.port import Port, transmit
-from runtime.intrinsics import load32, load64, store16, store32, store64
+from runtime.intrinsics import load64, store16, store32, store64
 from runtime.jit import compiled
 from stack.context import Stack
 from stack.drops import (
@@ -21,28 +21,11 @@ from stack.drops import (
 from stack.events import ADDRESS_CONFLICT, NEIGHBOUR_LEARNT, emit
 from stack.headers import ETHER_LEN, Arp
 from stack.neigh import (
-    DELAY,
-    DELAY_MS,
-    NEIGHBOURS,
-    NONE,
-    PROBE,
-    PROBE_MS,
-    REACHABLE,
-    SEND,
-    SEND_GIVE_UP_MS,
-    SEND_RETRY_MS,
-    SILENCE_MS,
-    USABLE,
     Neighbour,
-    NeighbourTable,
     count_drop,
-    enqueue,
-    entry_at,
     find,
     find_or_add,
     learn,
-    release_queue,
-    send_to,
 )
 from stack.route import GATEWAY, LOCAL, Route, lookup
 
@@ -125,31 +108,11 @@ def announce(stack, port, address):
 
 
 @compiled
-def ask(stack, entry):
-    """Send an ARP request for a neighbour, at most one per SEND_RETRY_MS."""
-    s = Stack(stack)
+def request(stack, entry):
+    """Send an ARP request for a neighbour."""
     n = Neighbour(entry)
-    if (s.now - n.asked) & 0xFFFFFFFF < SEND_RETRY_MS:
-        return 0
-    n.asked = s.now
     source = source_for(stack, n.address, n.port)
     return _send(stack, n.port, REQUEST, 0, n.address, source, BROADCAST)
-
-
-@compiled
-def output(stack, entry, mbuf):
-    """Send a packet to a neighbour, resolving it first if need be; 0 or a drop reason."""
-    n = Neighbour(entry)
-    if n.state >= USABLE:
-        send_to(stack, entry, mbuf)
-        return 0
-    verdict = enqueue(stack, entry, mbuf)
-    n.used = Stack(stack).now
-    if n.state == NONE:
-        n.state = SEND
-        n.since = Stack(stack).now
-    ask(stack, entry)
-    return verdict
 
 
 @compiled
@@ -235,69 +198,3 @@ def receive_arp(stack, mbuf, data, length, port):
     if arp.op == REQUEST and ours:
         return _reply(stack, mbuf, data, port)
     return ARP_DONE if ours or arp.op == REPLY or sender == arp.target_ip else ARP_TARGET
-
-
-@compiled
-def _age_one(stack, entry):
-    s = Stack(stack)
-    t = NeighbourTable(s.neighbours)
-    n = Neighbour(entry)
-    now = s.now
-    age = (now - n.since) & 0xFFFFFFFF
-    if n.state == SEND:
-        if age >= SEND_GIVE_UP_MS:
-            release_queue(stack, entry, 0)
-            n.state = NONE
-            n.since = now
-        else:
-            ask(stack, entry)
-    elif n.state == REACHABLE:
-        quiet = (now - n.confirmed) & 0xFFFFFFFF
-        idle = (now - n.used) & 0xFFFFFFFF
-        if quiet >= SILENCE_MS and idle < SILENCE_MS:
-            n.state = DELAY
-            n.since = now
-            ask(stack, entry)
-        elif quiet >= t.reachable_ms:
-            n.state = PROBE
-            n.since = now
-    elif n.state == PROBE:
-        if (now - n.used) & 0xFFFFFFFF < SILENCE_MS:
-            n.state = DELAY
-            n.since = now
-            ask(stack, entry)
-        elif age >= PROBE_MS:
-            n.state = NONE
-            n.since = now
-    elif n.state == DELAY:
-        if (now - n.confirmed) & 0xFFFFFFFF < SILENCE_MS and age > 0:
-            n.state = REACHABLE
-            n.since = now
-        elif age >= DELAY_MS:
-            n.state = NONE
-            n.since = now
-        else:
-            ask(stack, entry)
-    return 0
-
-
-@compiled
-def age(stack, budget):
-    """Look after up to ``budget`` neighbours; called a few hundred times a second at most."""
-    s = Stack(stack)
-    t = NeighbourTable(s.neighbours)
-    t.no_victim = 0
-    count = t.count
-    if count > budget:
-        count = budget
-    for _ in range(count):
-        if t.cursor >= t.count:
-            t.cursor = 0
-        entry = entry_at(s.neighbours, t.cursor)
-        t.cursor += 1
-        if Neighbour(entry).permanent == 0 and Neighbour(entry).state != NONE:
-            _age_one(stack, entry)
-    return 0
-
-
-__all__ = ["NEIGHBOURS", "announce", "ask", "load32", "output", "receive_arp"]

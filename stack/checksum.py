@@ -64,6 +64,22 @@ def pseudo_sum(src_dst, proto, length):
     return total + (proto << 8) + ((length & 0xFF) << 8) + (length >> 8)
 
 
+@compiled
+def pseudo_sum6(addresses, proto, length):
+    """Sum of the IPv6 pseudo header (RFC 8200 8.1); ``addresses`` is where both lie, 32 bytes."""
+    total = sum_bytes(addresses, 32)
+    return total + (proto << 8) + ((length & 0xFF) << 8) + ((length >> 8) & 0xFF)
+
+
+@compiled
+def checksum6(l3, l4, proto, length):
+    """Folded sum of pseudo header and ``length`` upper-layer bytes: 0xffff when it verifies.
+
+    With the checksum field zero, the complement of this is what to store.
+    """
+    return fold(pseudo_sum6(l3 + 8, proto, length) + sum_bytes(l4, length))
+
+
 @inlined
 def difference(old, new):
     """16-bit term to add (RFC 1624, eqn. 3: ~m + m') when words summing to ``old`` become ``new``.

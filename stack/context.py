@@ -27,6 +27,11 @@ class StackStruct(ctypes.Structure):
         ("ip_id", ctypes.c_int64),
         ("icmp_tokens", ctypes.c_int64),
         ("icmp_refill", ctypes.c_int64),  # time of the last refill, ms
+        ("routes6", ctypes.c_int64),  # Route6Table
+        ("forwarding6", ctypes.c_int64),
+        ("disabled6", ctypes.c_int64),  # 1: no IPv6 packet is taken
+        ("pointer6", ctypes.c_int64),  # of the parameter problem found last, see stack/exthdr.py
+        ("dad", ctypes.c_int64),  # DadTable: addresses being checked for duplicates
         ("ports", ctypes.c_int64 * MAX_PORTS),  # PortStruct addresses
     ]
 

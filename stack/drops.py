@@ -6,10 +6,12 @@ or one of these numbers; the caller counts it and frees the mbuf in one place.
 
 from __future__ import annotations
 
-# Layers above the stack add theirs from IPVS_BASE on; see ipvs/drops.py.
+# Layers above the stack add theirs from IPVS_BASE on (ipvs/drops.py), IPv6 from IP6_BASE on
+# (stack/drops6.py).
 REASONS: dict[int, tuple[str, str]] = {}
 IPVS_BASE = 48
-DROP_SLOTS = 96
+IP6_BASE = 128
+DROP_SLOTS = 192
 
 
 def reason(number: int, name: str, text: str) -> int:

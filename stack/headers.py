@@ -15,6 +15,12 @@ PROTO_ICMP = 1
 PROTO_IPIP = 4
 PROTO_TCP = 6
 PROTO_UDP = 17
+PROTO_ICMP6 = 58
+
+IP6_LEN = 40
+IP6_SRC = 8  # where the addresses lie in the header: two raw 64-bit words each
+IP6_DST = 24
+IP6_MIN_MTU = 1280  # RFC 8200 section 5
 
 IP_DF = 0x4000
 IP_MF = 0x2000
@@ -67,6 +73,20 @@ class Ipv4Struct(ctypes.BigEndianStructure):
     ]
 
 
+class Ipv6Struct(ctypes.BigEndianStructure):
+    """RFC 8200 header, 40 bytes.  Addresses are read as raw words, see IP6_SRC and IP6_DST."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("flow", ctypes.c_uint32),  # version, traffic class, flow label
+        ("payload", ctypes.c_uint16),  # bytes behind this header
+        ("next", ctypes.c_uint8),
+        ("hops", ctypes.c_uint8),
+        ("src", ctypes.c_uint8 * 16),
+        ("dst", ctypes.c_uint8 * 16),
+    ]
+
+
 class IcmpStruct(ctypes.BigEndianStructure):
     """RFC 792 header, 8 bytes; ``rest`` is id and sequence, or the next-hop MTU (RFC 1191)."""
 
@@ -111,6 +131,7 @@ class UdpStruct(ctypes.BigEndianStructure):
 Ether = view(EtherStruct)
 Arp = view(ArpStruct)
 Ipv4 = view(Ipv4Struct)
+Ipv6 = view(Ipv6Struct)
 Icmp = view(IcmpStruct)
 Tcp = view(TcpStruct)
 Udp = view(UdpStruct)

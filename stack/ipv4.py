@@ -12,7 +12,6 @@ from netdev.mbuf import set_length
 from netdev.port import Port
 from runtime.intrinsics import load8, load16, load64, store16
 from runtime.jit import compiled, inlined
-from stack.arp import output as neighbour_output
 from stack.checksum import fold, sum_bytes, update
 from stack.context import Stack
 from stack.drops import (
@@ -41,6 +40,7 @@ from stack.headers import ETHER_LEN, IP_MF, IP_OFFSET, PROTO_ICMP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, echo, send_error
 from stack.neigh import find_or_add
 from stack.route import GATEWAY, LOCAL, Route, lookup
+from stack.upkeep import output as neighbour_output
 
 MAC_MASK = 0xFFFFFFFFFFFF
 ONE_LESS = 0xFFFE  # checksum difference of a word whose low byte (as loaded) became one less

@@ -1,4 +1,4 @@
-"""Neighbours of one worker: address on a port -> ready Ethernet header, with RFC 826 upkeep.
+"""Neighbours of one worker: address on a port -> ready Ethernet header, both families.
 
 States follow the reference (NONE, SEND, REACHABLE, PROBE, DELAY); connections refer to entries by
 number, so a changed MAC is used by the very next packet of every connection.  An entry that is
@@ -32,6 +32,8 @@ DELAY_MS = 3000
 EVICT_WINDOW = 64  # entries compared for the one to give up when the table is full
 QUEUE_TOTAL = 2048  # packets waiting for neighbours in all: the rest of the pool is for traffic
 PROBE_MS = 30000
+TYPE_IPV4 = 0x0008  # EtherTypes as they lie in an entry's header
+TYPE_IPV6 = 0xDD86
 
 
 class NeighbourStruct(ctypes.Structure):
@@ -39,11 +41,11 @@ class NeighbourStruct(ctypes.Structure):
 
     _fields_ = [
         ("header", ctypes.c_uint8 * 16),
-        ("address", ctypes.c_uint32),  # host order
+        ("address", ctypes.c_uint32),  # host order; IPv6: a digest, see stack/neigh6.py
         ("port", ctypes.c_uint16),
         ("state", ctypes.c_uint8),
         ("permanent", ctypes.c_uint8),
-        ("spare", ctypes.c_uint16),
+        ("ipv6", ctypes.c_uint16),  # 1: the address lies in the table's ``address6``
         ("waiting", ctypes.c_uint16),  # packets in the queue
         ("next", ctypes.c_uint16),  # hash chain, entry number + 1
         ("used_entry", ctypes.c_uint16),  # 1 when the entry is in the table
@@ -67,9 +69,10 @@ class NeighbourTableStruct(ctypes.Structure):
         ("cursor_victim", ctypes.c_int64),  # where the next search for one to give up begins
         ("no_victim", ctypes.c_int64),  # 1: the last search found none, and nothing aged since
         ("waiting", ctypes.c_int64),  # packets in all queues
-        ("pad", ctypes.c_int64),
+        ("seed", ctypes.c_int64),  # of the IPv6 digests: random, so that nobody aims at one bucket
         ("heads", ctypes.c_uint16 * BUCKETS),
         ("entry", NeighbourStruct * NEIGHBOURS),
+        ("address6", ctypes.c_int64 * (2 * NEIGHBOURS)),  # raw words of IPv6 entries' addresses
     ]
 
 
@@ -82,7 +85,7 @@ if NEIGHBOUR_SIZE != 64:
 
 
 @compiled
-def _bucket(port, address):
+def bucket_of(port, address):
     return shr(wrap((address | (port << 32)) * GOLDEN), 40) & (BUCKETS - 1)
 
 
@@ -102,10 +105,10 @@ def number_of(table, entry):
 def find(table, port, address):
     """Address of the neighbour entry for ``address`` on port index ``port``, or 0."""
     t = NeighbourTable(table)
-    number = t.heads[_bucket(port, address)]
+    number = t.heads[bucket_of(port, address)]
     while number != 0:
         n = Neighbour(entry_at(table, number - 1))
-        if n.address == address and n.port == port:
+        if n.address == address and n.port == port and n.ipv6 == 0:
             return n.ptr
         number = n.next
     return 0
@@ -116,7 +119,7 @@ def _unlink(table, entry):
     t = NeighbourTable(table)
     n = Neighbour(entry)
     wanted = number_of(table, entry) + 1
-    bucket = _bucket(n.port, n.address)
+    bucket = bucket_of(n.port, n.address)
     number = t.heads[bucket]
     if number == wanted:
         t.heads[bucket] = n.next
@@ -177,13 +180,13 @@ def _free_slot(stack, table):
 
 
 @compiled
-def find_or_add(stack, port, address):
-    """Address of the entry for ``address`` on ``port``, made in state NONE if new; 0 when full."""
+def add(stack, port, address, ether_type):
+    """A new entry in state NONE, hashed by (port, address); 0 when the table is full.
+
+    ``ether_type`` as it lies on the wire (little-endian load).
+    """
     s = Stack(stack)
     table = s.neighbours
-    found = find(table, port, address)
-    if found != 0:
-        return found
     number = _free_slot(stack, table)
     if number < 0:
         return 0
@@ -191,7 +194,8 @@ def find_or_add(stack, port, address):
     n = Neighbour(entry_at(table, number))
     store64(n.ptr, 0)
     store64(n.ptr + 6, Port(s.ports[port]).mac)
-    store16(n.ptr + 12, 0x0008)
+    store16(n.ptr + 12, ether_type)
+    n.ipv6 = 0
     n.address = address
     n.port = port
     n.state = NONE
@@ -204,10 +208,19 @@ def find_or_add(stack, port, address):
     n.used = s.now
     n.asked = s.now - 2 * SEND_RETRY_MS
     n.told = s.now - 10000
-    bucket = _bucket(port, address)
+    bucket = bucket_of(port, address)
     n.next = t.heads[bucket]
     t.heads[bucket] = number + 1
     return n.ptr
+
+
+@compiled
+def find_or_add(stack, port, address):
+    """Address of the entry for ``address`` on ``port``, made in state NONE if new; 0 when full."""
+    found = find(Stack(stack).neighbours, port, address)
+    if found != 0:
+        return found
+    return add(stack, port, address, TYPE_IPV4)
 
 
 @compiled

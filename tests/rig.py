@@ -20,9 +20,9 @@ from netdev.abi import HEADROOM, FastPathStruct, Mbuf, MbufStruct
 from netdev.port import PortStruct
 from runtime import pointer_ring
 from runtime.intrinsics import store64
-from stack.arp import age
 from stack.context import Stack
-from stack.drops import REASONS
+from stack.drops import DROP_SLOTS, REASONS
+from stack.upkeep import age
 
 ROOM = 2048
 HZ = 1_000_000_000
@@ -184,7 +184,7 @@ class Rig:
 
     def drops(self):
         """Non-zero drop counters by name."""
-        counts = (ctypes.c_int64 * 96).from_address(self.stack.drops)
+        counts = (ctypes.c_int64 * DROP_SLOTS).from_address(self.stack.drops)
         return {name: counts[n] for n, (name, _) in REASONS.items() if counts[n]}
 
     def in_flight(self):

@@ -16,10 +16,10 @@ from ipvs.poll import poll_ports
 from ipvs.worker import Worker, shared_offsets
 from netdev.abi import HEADROOM, FastPathStruct
 from netdev.port import Port
-from stack.arp import age
 from stack.context import Stack
 from stack.drops import DROP_SLOTS, REASONS
 from stack.events import drain
+from stack.upkeep import age
 from tools.fuzz_frames import MACS, checksum
 from tools.fuzz_mutate import ROOM
 
