@@ -16,6 +16,7 @@ from ipvs.service import SCHEDULERS, ServiceStruct
 from stack import route
 
 PROTOCOLS = {"tcp": 6, "udp": 17}
+LONGEST_TIMEOUT = 2_000_000  # seconds, 23 days: idle time is told from a clock of 32 bits of ms
 
 
 class ServiceRecords(InetRecords):
@@ -134,7 +135,7 @@ class ServiceRecords(InetRecords):
         step = (len(ids) // self.worker.count or 1) * self.worker.index
         record.position = step % len(ids) - 1 if ids else -1
         record.laddr_position = -1
-        record.conn_timeout = body.get("conn_timeout") or 0
+        record.conn_timeout = min(body.get("conn_timeout") or 0, LONGEST_TIMEOUT)
         record.expire_quiescent = 1 if "expire_quiescent" in body.get("flags", ()) else 0
         record.nat = 1 if any(MODES[d["mode"]] == MODE_NAT for d in dests) else 0
         images = [self._dest(dest) for dest in dests]

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipvs.dest import DestStats
+from ipvs.entry import Entry
+from ipvs.expire import remaining_ms
 from ipvs.laddr import LaddrStats
-from ipvs.table import Table
+from ipvs.table import Table, entry_of
 from ipvs.tcp import TCP_TIMEOUTS
 from runtime.jit import JIT
 from runtime.wheel import SLOT_SHIFT
@@ -174,3 +176,12 @@ def test_against_a_naive_clock(start, steps):
     for passed in (40_000, 95_000):
         rig.at(now + passed, rounds=2)
     assert_empty(rig, conns)
+
+
+def test_a_timeout_longer_than_the_clock_is_cut():
+    rig = balancer(conn_timeout=2**31 - 1, proto="udp")
+    send(rig, 1000, packet(1, proto="udp"))
+    entry = entry_of(rig.w.table, 1)
+    assert remaining_ms(entry, 1000) == Entry(entry).timeout * 1000 == 2_000_000_000
+    assert remaining_ms(entry, 1000 + 1_999_999_999) == 1
+    assert remaining_ms(entry, 1000 + 2_000_000_000) == 0

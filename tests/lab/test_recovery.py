@@ -54,7 +54,7 @@ def test_killed_worker_comes_back_and_connections_go_on(lb: Running, index: int)
     assert report["errors"] == [] and report["lines"] > 200
     assert sum(report["servers"].values()) == 20
     assert listed == owners
-    assert report["longest"] < 6  # the figure itself is measured by perf/run lab
+    assert report["longest"] < 7.5  # the figure itself is measured by perf/run lab
     row = lb.status()["workers"][index]
     assert row["state"] == "up" and row["pid"] != pid
     assert row["last_exit"] == "killed by SIGKILL"
