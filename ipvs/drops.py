@@ -29,3 +29,10 @@ NOT_FORWARDED = reason(
 DEST_GONE = reason(
     IPVS_BASE + 10, "dest_gone", "connection whose real server is gone (expire-quiescent)"
 )
+ICMP_QUOTE = reason(
+    IPVS_BASE + 30, "icmp_quote", "ICMP error whose quotation is cut short, malformed or a fragment"
+)
+ICMP_NESTED = reason(IPVS_BASE + 31, "icmp_nested", "ICMP error about an ICMP error or redirect")
+ICMP_UNRELATED = reason(
+    IPVS_BASE + 32, "icmp_unrelated", "ICMP error about no packet its target sent through us"
+)

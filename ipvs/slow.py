@@ -6,6 +6,7 @@ from ipvs.context import Ipvs, Packet
 from ipvs.entry import tuple_hash
 from ipvs.index import SEED_AT, home, tag_of
 from ipvs.miss import miss
+from ipvs.related import receive_icmp
 from netdev.abi import Mbuf
 from runtime.intrinsics import load32, load64
 from runtime.jit import compiled
@@ -25,6 +26,7 @@ from stack.headers import (
     ETHER_LEN,
     IP_MF,
     IP_OFFSET,
+    PROTO_ICMP,
     PROTO_TCP,
     PROTO_UDP,
     Ether,
@@ -65,6 +67,8 @@ def receive_slow_ipv4(ipvs, packet, handed):
     ip = Ipv4(l3)
     if ip.frag & (IP_MF | IP_OFFSET):
         return IP_FRAGMENT
+    if ip.proto == PROTO_ICMP:
+        return receive_icmp(ipvs, packet, handed)
     if ip.proto != PROTO_TCP and ip.proto != PROTO_UDP:
         return receive_ipv4(w.stack, k.mbuf, k.data)
     size = (ip.ver_ihl & 15) * 4

@@ -117,14 +117,19 @@ def mtu_towards(ipvs, entry, side, hop):
 
 
 @inlined
-def count(ipvs, entry, side, total):
-    """Statistics and idle time: an IP packet of ``total`` bytes is sent on."""
-    w = Ipvs(ipvs)
-    e = Entry(entry)
-    e.last = Stack(w.stack).now
-    stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
+def tally(ipvs, entry, side, total):
+    """Statistics of the real server: an IP packet of ``total`` bytes is sent on."""
+    stats = DestStats(Ipvs(ipvs).dest_stats + Entry(entry).dest * STATS_SIZE)
     stats.packets[side] += 1
     stats.bytes[side] += total
+    return 0
+
+
+@inlined
+def count(ipvs, entry, side, total):
+    """Statistics and idle time of a packet that is a sign of life of its connection."""
+    Entry(entry).last = Stack(Ipvs(ipvs).stack).now
+    tally(ipvs, entry, side, total)
     return 0
 
 

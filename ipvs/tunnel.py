@@ -51,6 +51,18 @@ def _encapsulate(stack, l3, outer, addresses):
 
 
 @compiled
+def send_in_tunnel(ipvs, packet, entry, hop, total):
+    """Put an outer header before a packet of ``total`` bytes and send it; 0 or a drop reason."""
+    k = Packet(packet)
+    l3 = k.data + ETHER_LEN
+    m = Mbuf(k.mbuf)
+    m.data_off -= OUTER
+    set_length(k.mbuf, ETHER_LEN + OUTER + total)
+    _encapsulate(Ipvs(ipvs).stack, l3, l3 - OUTER, Entry(entry).side[1].addresses)
+    return send(ipvs, hop, k.mbuf, k.data - OUTER)
+
+
+@compiled
 def forward_tunnel(ipvs, packet, reference, l4):
     """Send a client's packet through the tunnel to its real server; 0 or a drop reason.
 
@@ -80,8 +92,4 @@ def forward_tunnel(ipvs, packet, reference, l4):
             return IP_TTL
         decrement_ttl(l3)
     count(ipvs, entry, 0, total)
-    m = Mbuf(k.mbuf)
-    m.data_off -= OUTER
-    set_length(k.mbuf, ETHER_LEN + OUTER + total)
-    _encapsulate(w.stack, l3, l3 - OUTER, Entry(entry).side[1].addresses)
-    return send(ipvs, hop, k.mbuf, k.data - OUTER)
+    return send_in_tunnel(ipvs, packet, entry, hop, total)

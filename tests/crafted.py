@@ -86,6 +86,11 @@ def ping(size=56, src=CLIENT, dst=WAN_IP, kind=8, **fields):
     return ether() / IP(src=src, dst=dst, **fields) / ICMP(type=kind, id=7, seq=9) / Raw(body(size))
 
 
+def complaint(about, kind=3, code=3):
+    """An ICMP error from the client to us about the packet ``about``."""
+    return ether() / IP(src=CLIENT, dst=WAN_IP) / ICMP(type=kind, code=code) / Raw(bytes(about))
+
+
 def body(size):
     return bytes(i * 7 & 255 for i in range(size))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from scapy.layers.inet import IP, TCP, IPOption_LSRR
+from scapy.layers.inet import IP, TCP, UDP, IPOption_LSRR
 from scapy.layers.l2 import Ether
 
 import ipvs.drops
@@ -211,6 +211,9 @@ BUILDERS = {
     "icmp_short": frames(put(PING[:38], 16, b"\x00\x18")),
     "icmp_checksum": frames(PING[:-1] + b"\x99"),
     "icmp_type": frames(net.ping(8, kind=13)),
+    "icmp_quote": frames(net.ping(20, kind=3)),
+    "icmp_nested": frames(net.complaint(IP(src=net.WAN_IP, dst=net.CLIENT, proto=1) / (b"\3" * 8))),
+    "icmp_unrelated": frames(net.complaint(IP(src=net.WAN_IP, dst=net.CLIENT) / UDP(sport=9))),
     "arp_short": frames(ARP_FOR_US[:40], port=LAN),
     "arp_format": frames(ARP_FOR_US[:20] + b"\0\x09" + ARP_FOR_US[22:], port=LAN),
     "arp_sender": frames(ARP_FOR_US[:22] + bytes(6) + ARP_FOR_US[28:], port=LAN),
