@@ -1,12 +1,14 @@
 """First stage of a burst: recognise the common shape of packet and hash its tuple.
 
 The common shape is an IPv4 TCP or UDP packet without options or fragmentation, addressed to the
-port's MAC, all lengths and the header checksum right.  Everything else is left to the thorough
-path (``kind`` SLOW), which repeats the checks one by one and names what is wrong.
+port's MAC, all lengths and the header checksum right (of IPv6: ipvs/classify6.py).  Everything else
+is left to the thorough path (``kind`` SLOW), which repeats the checks one by one and names what is
+wrong.
 """
 
 from __future__ import annotations
 
+from ipvs.classify6 import SHAPE6, SHAPE6_MASK, classify6
 from ipvs.context import MBUFS_AT, PACKET_SIZE, PACKETS_AT, Ipvs, Packet
 from ipvs.entry import tuple_hash
 from ipvs.index import SEED_AT, home, tag_of
@@ -46,8 +48,8 @@ def _lengths_right(l3, available, proto):
 
 
 @inlined
-def classify_one(stack, mbuf, packet):
-    """Fill ``packet`` for one mbuf; kind is COMMON only when every check passed.
+def classify_one(stack, index, mbuf, packet):
+    """Fill ``packet`` for one mbuf; 1 and kind COMMON only when every check passed.
 
     Link padding of a common packet is cut off.
     """
@@ -63,8 +65,9 @@ def classify_one(stack, mbuf, packet):
         return 0
     if load64(data) & MAC_MASK != Port(Stack(stack).ports[m.port]).mac:
         return 0
-    if load32(data + 12) & SHAPE_MASK != SHAPE_IPV4:
-        return 0
+    shape = load32(data + 12) & SHAPE_MASK
+    if shape != SHAPE_IPV4:
+        return classify6(index, mbuf, packet) if shape & SHAPE6_MASK == SHAPE6 else 0
     l3 = data + ETHER_LEN
     if load16(l3 + 6) & FRAGMENT_MASK:
         return 0
@@ -91,7 +94,7 @@ def classify(ipvs, count):
     for i in range(count):
         mbuf = load64(ipvs + MBUFS_AT + i * 8)
         packet = ipvs + PACKETS_AT + i * PACKET_SIZE
-        if classify_one(stack, mbuf, packet):
+        if classify_one(stack, index, mbuf, packet):
             k = Packet(packet)
             hashed = tuple_hash(index + SEED_AT, k.addresses, k.ports)
             k.tag = tag_of(hashed)

@@ -8,15 +8,15 @@ from runtime.jit import compiled
 from runtime.pointers import view
 
 MAX_DESTS = 16384
-DEST_SIZE = 32
+DEST_SIZE = 64
 STATS_SIZE = 64
 
 
 class DestStruct(ctypes.Structure):
-    """One real server, 32 bytes."""
+    """One real server, one cache line."""
 
     _fields_ = [
-        ("address", ctypes.c_uint32),  # host order
+        ("address", ctypes.c_uint32),  # host order, 0 = IPv6
         ("port", ctypes.c_uint16),
         ("mode", ctypes.c_uint8),
         ("present", ctypes.c_uint8),  # 0: removed, only old connections refer to it
@@ -24,7 +24,11 @@ class DestStruct(ctypes.Structure):
         ("upper", ctypes.c_uint32),  # this worker's share of the upper threshold, 0 = none
         ("overload", ctypes.c_uint32),
         ("inhibited", ctypes.c_uint32),
-        ("spare", ctypes.c_uint32 * 2),
+        ("wide", ctypes.c_uint32),  # 1 = IPv6
+        ("spare", ctypes.c_uint32),
+        ("high", ctypes.c_int64),  # IPv6 address, raw halves
+        ("low", ctypes.c_int64),
+        ("more", ctypes.c_int64 * 2),
     ]
 
 

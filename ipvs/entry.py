@@ -80,7 +80,7 @@ HASHED1 = 4  # side 1 is in the index
 QUIESCENT = 8  # ends with the first packet after its real server is gone
 LOW_MTU = 16  # << side: the route of that direction has an MTU of its own, below the port's
 SPECIAL = 64  # needs more than a rewrite: see `special` and ipvs/special.py
-WIDE = 128  # an IPv6 side: the entry takes two slots
+WIDE = 128  # an IPv6 side: the entry takes two slots, see ipvs/wide_entry.py
 
 # special
 S_TUNNEL = 1  # sent inside another IP header

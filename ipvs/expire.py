@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.dest import connection_ends
-from ipvs.entry import ACTIVE, HASHED1, MODE_FULLNAT, Entry
+from ipvs.entry import ACTIVE, HASHED1, MODE_FULLNAT, WIDE, Entry
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, give_port
+from ipvs.pairs import give_pair
 from ipvs.table import WHEEL_AT, Table, arm, entry_of, give_entry, withdraw
 from runtime import wheel
 from runtime.jit import compiled
@@ -33,7 +34,10 @@ def release(ipvs, number):
     # A packet later in the burst may have looked this entry up already: it must not match.
     entry.side[0].addresses = 0
     entry.side[1].addresses = 0
-    give_entry(w.table, number)
+    if entry.flags & WIDE:
+        give_pair(w.table, number)
+    else:
+        give_entry(w.table, number)
     return 0
 
 

@@ -17,6 +17,7 @@ from runtime.pointers import view
 SLOTS = 10
 SLOT_MASK = (1 << SLOTS) - 1
 BUCKET_SIZE = 64
+SEEDS = 6  # random words: two of the hash, four of the digest of IPv6 addresses
 FILL = 6  # references per bucket the index is sized for
 
 
@@ -37,7 +38,7 @@ class IndexStruct(ctypes.Structure):
         ("buckets", ctypes.c_int64),  # address
         ("count", ctypes.c_int64),  # of buckets
         ("entries", ctypes.c_int64),  # address of entry 0
-        ("seed", ctypes.c_int64 * 2),
+        ("seed", ctypes.c_int64 * SEEDS),
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 
-from ipvs.rss import queue_of
+from ipvs.rss import PORT_AT, PORT_AT6, Rss, rss_hash, rss_hash6, with_port
 from runtime.intrinsics import load8, load16, store16
 from runtime.jit import compiled
 from runtime.pointers import view
@@ -32,13 +32,15 @@ class LaddrStruct(ctypes.Structure):
     """One local address."""
 
     _fields_ = [
-        ("address", ctypes.c_uint32),
+        ("address", ctypes.c_uint32),  # host order, 0 = IPv6
         ("port", ctypes.c_uint16),  # our port index
         ("present", ctypes.c_uint16),
         ("replicas", ctypes.c_int64),  # how many, a power of two
         ("heads", ctypes.c_int64),  # address of ReplicaStruct[replicas]
         ("rings", ctypes.c_int64),  # address of uint16[replicas][RING]
         ("rss_known", ctypes.c_int64),  # ports are chosen by the hash of the return packet
+        ("high", ctypes.c_int64),  # IPv6 address, raw halves
+        ("low", ctypes.c_int64),
     ]
 
 
@@ -111,13 +113,13 @@ def fill_pools(laddr, stats, memory, replicas, worker, workers, rss_known, marks
 
 @compiled
 def replica_of(laddr, address, port):
-    """Replica for a real server (host-order address and port)."""
+    """Replica for a real server (host-order port and address, of IPv6 the last 32 bits)."""
     return ((address & 0xFFFF) + port) & (Laddr(laddr).replicas - 1)
 
 
 @compiled
-def take_port(laddr, stats, rss, replica, daddr, dport, worker):
-    """A free local port towards (daddr, dport), or 0.
+def _take(laddr, stats, rss, replica, hashed, position, worker):
+    """A free local port, or 0; ``hashed``: RSS hash of a reply to port 0, see rss.with_port.
 
     With RSS knowledge ports that would return to another worker go back to the tail; as many are
     tried as make a miss with free ports left improbable.
@@ -132,7 +134,11 @@ def take_port(laddr, stats, rss, replica, daddr, dport, worker):
     for _ in range(tries):
         port = load16(ring + (head.taken & (RING - 1)) * 2)
         head.taken += 1
-        if a.rss_known == 0 or queue_of(rss, a.port, daddr, a.address, dport, port) == worker:
+        owner = worker
+        if a.rss_known:
+            reta = Rss(rss).port[a.port]
+            owner = reta.queue[with_port(rss, hashed, position, port) & (reta.size - 1)]
+        if owner == worker:
             s.used += 1
             s.free -= 1
             return port
@@ -140,6 +146,26 @@ def take_port(laddr, stats, rss, replica, daddr, dport, worker):
         head.given += 1
     s.miss += 1
     return 0
+
+
+@compiled
+def take_port(laddr, stats, rss, replica, daddr, dport, worker):
+    """A free local port towards IPv4 real server (daddr, dport), or 0."""
+    a = Laddr(laddr)
+    hashed = 0
+    if a.rss_known:
+        hashed = rss_hash(rss, daddr, a.address, dport, 0)
+    return _take(laddr, stats, rss, replica, hashed, PORT_AT, worker)
+
+
+@compiled
+def take_port6(laddr, stats, rss, replica, at, dport, worker):
+    """The same for IPv6: ``at`` holds the server's and the local address as replies carry them,
+    ``dport`` is in network order."""
+    hashed = 0
+    if Laddr(laddr).rss_known:
+        hashed = rss_hash6(rss, at, dport)
+    return _take(laddr, stats, rss, replica, hashed, PORT_AT6, worker)
 
 
 @compiled

@@ -6,18 +6,19 @@ import ctypes
 
 from ipvs.context import Ipvs
 from ipvs.dest import MAX_DESTS, STATS_SIZE, DestStats
-from ipvs.entry import ACTIVE, ENTRY_SIZE, HASHED1, LIVE, MODE_FULLNAT, Entry
+from ipvs.entry import ACTIVE, ENTRY_SIZE, HASHED1, LIVE, MODE_FULLNAT, WIDE, Entry
 from ipvs.expire import remaining_ms
 from ipvs.index import BUCKET_SIZE
 from ipvs.laddr import MAX_LADDRS, RING
+from ipvs.pairs import chain_pair
 from ipvs.service import MAX_SERVICES
 from ipvs.table import (
     MAGIC,
     WHEEL_AT,
     Table,
     arm,
+    chain,
     entry_of,
-    give_entry,
     initialise,
     place,
     publish,
@@ -38,43 +39,70 @@ def is_table(address: int, length: int) -> bool:
 
 
 @compiled
-def plausible(ipvs, entry):
+def plausible(ipvs, number):
     """1 when an entry that says it is live can be believed (its worker may have died writing)."""
-    e = Entry(entry)
+    w = Ipvs(ipvs)
+    e = Entry(entry_of(w.table, number))
     if e.live != LIVE or e.dest >= MAX_DESTS or e.state >= STATES or e.mode > MODE_FULLNAT + 4:
         return 0
     if e.laddr > MAX_LADDRS or e.service >= MAX_SERVICES:
+        return 0
+    if e.flags & WIDE and (number & 1 or number >= Table(w.table).high):
         return 0
     return 1 if e.side[0].addresses != 0 and e.side[0].ports != 0 else 0
 
 
 @compiled
+def _return_unused(ipvs, number):
+    """Chain a slot without connection, together with the next one if they are a free pair.
+
+    Returns how many slots were chained.
+    """
+    w = Ipvs(ipvs)
+    Entry(entry_of(w.table, number)).live = 0
+    if number & 1 == 0 and number < Table(w.table).high and plausible(ipvs, number + 1) == 0:
+        Entry(entry_of(w.table, number + 1)).live = 0
+        chain_pair(w.table, number)
+        return 2
+    chain(w.table, number)
+    return 1
+
+
+@compiled
+def _resume(ipvs, number, now):
+    """Bring a connection found in the table back into index, wheel and counts."""
+    w = Ipvs(ipvs)
+    entry = entry_of(w.table, number)
+    e = Entry(entry)
+    # Route generations of the dead worker mean nothing here.
+    e.forward[0].generation = NEVER
+    e.forward[1].generation = NEVER
+    publish(w.table, number, 2 if e.flags & HASHED1 else 1)
+    arm(w.table, number, now, (remaining_ms(entry, now) + 999) // 1000)
+    stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
+    if e.flags & ACTIVE:
+        stats.active += 1
+    else:
+        stats.inactive += 1
+    return 2 if e.flags & WIDE else 1
+
+
+@compiled
 def reinsert(ipvs, now):
-    """Walk all entries ever used: live ones into index and wheel, the rest to the free chain."""
+    """Walk all entries ever used: live ones into index and wheel, the rest to the free chains."""
     w = Ipvs(ipvs)
     t = Table(w.table)
-    kept = 0
     t.free = 0
-    t.count = t.high
-    for number in range(1, t.high + 1):
-        entry = entry_of(w.table, number)
-        e = Entry(entry)
-        if plausible(ipvs, entry) == 0:
-            e.live = 0
-            give_entry(w.table, number)
-            continue
-        # Route generations of the dead worker mean nothing here.
-        e.forward[0].generation = NEVER
-        e.forward[1].generation = NEVER
-        publish(w.table, number, 2 if e.flags & HASHED1 else 1)
-        arm(w.table, number, now, (remaining_ms(entry, now) + 999) // 1000)
-        stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
-        if e.flags & ACTIVE:
-            stats.active += 1
+    t.pairs = 0
+    t.count = 0
+    number = 1
+    while number <= t.high:
+        if plausible(ipvs, number):
+            number += _resume(ipvs, number, now)
+            t.count += 1
         else:
-            stats.inactive += 1
-        kept += 1
-    return kept
+            number += _return_unused(ipvs, number)
+    return t.count
 
 
 @compiled

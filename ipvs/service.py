@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 
-from runtime.intrinsics import GOLDEN, shr, wrap
+from runtime.intrinsics import GOLDEN, mum, shr, signed, wrap
 from runtime.jit import compiled
 from runtime.pointers import view
 
 MAX_SERVICES = 4096
 BUCKETS = 8192
+SALT = signed(0x8CB92BA72F3D8DD7)  # any odd number: mixes the low half of an IPv6 address
 
 SCHED_RR, SCHED_WRR, SCHED_WLC = range(3)
 SCHEDULERS = {"rr": SCHED_RR, "wrr": SCHED_WRR, "wlc": SCHED_WLC}
@@ -19,7 +20,7 @@ class ServiceStruct(ctypes.Structure):
     """One virtual service, 128 bytes.  Lists are addresses of uint32 arrays of ids."""
 
     _fields_ = [
-        ("address", ctypes.c_uint32),
+        ("address", ctypes.c_uint32),  # host order, 0 = IPv6
         ("port", ctypes.c_uint16),
         ("proto", ctypes.c_uint8),
         ("present", ctypes.c_uint8),
@@ -37,7 +38,10 @@ class ServiceStruct(ctypes.Structure):
         ("conn_timeout", ctypes.c_uint32),  # seconds, 0 = protocol's
         ("expire_quiescent", ctypes.c_uint32),
         ("nat", ctypes.c_uint32),  # some real server is in NAT mode
-        ("spare", ctypes.c_uint32 * 7),
+        ("wide", ctypes.c_uint32),  # 1 = IPv6
+        ("high", ctypes.c_int64),  # IPv6 address, raw halves
+        ("low", ctypes.c_int64),
+        ("spare", ctypes.c_uint32 * 2),
     ]
 
 
@@ -98,11 +102,37 @@ def find(table, address, port, proto):
 
 
 @compiled
+def _bucket6(high, low, port, proto):
+    return _bucket(mum(high ^ GOLDEN, low ^ SALT) & 0xFFFFFFFF, port, proto)
+
+
+@compiled
+def find6(table, high, low, port, proto):
+    """Address of the service of an IPv6 address (raw halves), or 0."""
+    t = ServiceTable(table)
+    number = t.heads[_bucket6(high, low, port, proto)]
+    while number != 0:
+        s = Service(service_at(table, number - 1))
+        if s.high == high and s.low == low and s.port == port and s.proto == proto and s.wide:
+            return s.ptr
+        number = s.next
+    return 0
+
+
+@compiled
+def _own_bucket(service):
+    s = Service(service)
+    if s.wide:
+        return _bucket6(s.high, s.low, s.port, s.proto)
+    return _bucket(s.address, s.port, s.proto)
+
+
+@compiled
 def link(table, number):
     """Put a filled-in service record into the hash."""
     t = ServiceTable(table)
     s = Service(service_at(table, number))
-    bucket = _bucket(s.address, s.port, s.proto)
+    bucket = _own_bucket(s.ptr)
     s.next = t.heads[bucket]
     t.heads[bucket] = number + 1
     s.present = 1
@@ -117,7 +147,7 @@ def unlink(table, number):
     s = Service(service_at(table, number))
     if s.present == 0:
         return 0
-    bucket = _bucket(s.address, s.port, s.proto)
+    bucket = _own_bucket(s.ptr)
     before = 0
     at = t.heads[bucket]
     while at != 0 and at != number + 1:

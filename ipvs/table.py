@@ -1,6 +1,7 @@
 """The connection table of one worker: one block of shared memory that outlives the worker.
 
-Layout: head, index buckets, entries, timer links.  Free entries are chained through their links.
+Layout: head, index buckets, entries, timer links.  Free entries are chained through their links
+(pairs of entries in a chain of their own, ipvs/pairs.py).
 Everything but the entries can be rebuilt from the entries (ipvs/rebuild.py).
 """
 
@@ -10,13 +11,14 @@ import ctypes
 import os
 
 from ipvs.entry import ENTRY_SIZE, LIVE, LIVE_AT, Entry, Side, tuple_hash
-from ipvs.index import BUCKET_SIZE, SEED_AT, IndexStruct, buckets_for, home, insert, remove
+from ipvs.index import BUCKET_SIZE, SEED_AT, SEEDS, IndexStruct, buckets_for, home, insert, remove
 from runtime import wheel
-from runtime.intrinsics import load32, prefetch_write, store32, store32_release
+from runtime.intrinsics import load32, prefetch_write, store32, store32_release, store64
 from runtime.jit import compiled, inlined
 from runtime.pointers import view
 
-MAGIC = 0x4456505331  # "DVPS1"
+MAGIC = 0x4456505332  # "DVPS2"
+FREE = 0x40000000  # marks the "previous" link of an unused entry; the entry before it in the chain
 
 
 class TableStruct(ctypes.Structure):
@@ -24,9 +26,11 @@ class TableStruct(ctypes.Structure):
 
     _fields_ = [
         ("magic", ctypes.c_int64),
-        ("capacity", ctypes.c_int64),  # connections
+        ("capacity", ctypes.c_int64),  # slots: a connection takes one, with IPv6 on a side two
         ("count", ctypes.c_int64),
         ("free", ctypes.c_int64),  # chain of returned entries, 0 = none
+        ("pairs", ctypes.c_int64),  # chain of returned pairs, by their first entry
+        ("cursor", ctypes.c_int64),  # where the search for two free neighbours goes on
         ("high", ctypes.c_int64),  # entries 1..high were used at some time
         ("entries", ctypes.c_int64),
         ("links", ctypes.c_int64),
@@ -43,7 +47,7 @@ HEAD_SIZE = (ctypes.sizeof(TableStruct) + 4095) & ~4095
 
 
 def table_bytes(capacity: int) -> int:
-    """Memory of a table for ``capacity`` connections (entry 0 is never used)."""
+    """Memory of a table for ``capacity`` entries (entry 0 is never used)."""
     return HEAD_SIZE + buckets_for(capacity) * BUCKET_SIZE + (capacity + 1) * (ENTRY_SIZE + 8)
 
 
@@ -64,7 +68,7 @@ def initialise(address: int, capacity: int, now: int) -> None:
     place(address, capacity)
     table = Table(address)
     index = table.index
-    for word in range(2):
+    for word in range(SEEDS):
         index.seed[word] = int.from_bytes(os.urandom(8), "little", signed=True)
     wheel.initialise(address + WHEEL_AT, table.links, now)
     table.magic = MAGIC
@@ -77,18 +81,53 @@ def entry_of(table, number):
 
 
 @compiled
+def chain(table, number):
+    """Put an unused entry at the head of the free chain, which is linked both ways."""
+    t = Table(table)
+    first = t.free
+    link = t.links + number * 8
+    store32(link, first)
+    store32(link + 4, FREE)
+    if first != 0:
+        store32(t.links + first * 8 + 4, FREE | number)
+    t.free = number
+    return 0
+
+
+@compiled
+def unchain(table, number):
+    """Take an unused entry out of the free chain."""
+    t = Table(table)
+    link = t.links + number * 8
+    following = load32(link)
+    before = load32(link + 4) & ~FREE
+    if before == 0:
+        t.free = following
+    else:
+        store32(t.links + before * 8, following)
+    if following != 0:
+        store32(t.links + following * 8 + 4, FREE | before)
+    store64(link, 0)
+    return 0
+
+
+@compiled
 def take_entry(table):
     """Number of an unused entry, or 0 when the table is full."""
     t = Table(table)
     number = t.free
     if number != 0:
-        t.free = load32(t.links + number * 8)
-        store32(t.links + number * 8, 0)
+        unchain(table, number)
     elif t.high < t.capacity:
         t.high += 1
         number = t.high
     else:
-        return 0
+        number = t.pairs
+        if number == 0:
+            return 0
+        t.pairs = load32(t.links + number * 8)
+        store64(t.links + number * 8, 0)
+        chain(table, number + 1)
     t.count += 1
     # The next connection will want these lines.
     following = t.free if t.free != 0 else t.high + 1
@@ -101,11 +140,8 @@ def take_entry(table):
 @compiled
 def give_entry(table, number):
     """Return an entry that is in neither index nor wheel."""
-    t = Table(table)
-    store32(t.links + number * 8 + 4, 0)
-    store32(t.links + number * 8, t.free)
-    t.free = number
-    t.count -= 1
+    chain(table, number)
+    Table(table).count -= 1
     return 0
 
 

@@ -15,7 +15,7 @@ import numpy
 
 from ipvs.context import Ipvs
 from ipvs.dest import MAX_DESTS, STATS_SIZE, DestStats, DestStatsStruct
-from ipvs.entry import ACTIVE, HASHED1, LIVE, EntryStruct
+from ipvs.entry import ACTIVE, HASHED1, LIVE, WIDE, EntryStruct
 from ipvs.index import BUCKET_SIZE, SLOTS, BucketStruct, find, home, tag_of
 from ipvs.laddr import (
     LADDR_SIZE,
@@ -64,6 +64,13 @@ class Audit:
             yield number
             number, steps = self.links[2 * number], steps + 1
 
+    def _pairs(self) -> Iterator[int]:
+        number, steps = self.table.pairs, 0
+        while number and steps <= self.table.capacity:
+            self._say(number % 2 == 0, f"pair {number} is not an even entry")
+            yield number
+            number, steps = self.links[2 * number], steps + 1
+
     def _armed(self) -> Iterator[int]:
         heads = wheel.Wheel(self.w.table + WHEEL_AT).heads
         for slot in range(wheel.SLOTS):
@@ -75,11 +82,15 @@ class Audit:
 
     def _chains(self) -> None:
         free, armed = list(self._free()), list(self._armed())
+        marked = {n for n in range(1, self.table.high + 1) if self.links[2 * n + 1] >> 30 == 1}
+        self._say(marked == set(free), f"marked free {sorted(marked)} chained {sorted(free)}")
+        free += [n + half for n in self._pairs() for half in (0, 1)]
         self._say(len(set(free)) == len(free), "free chain holds an entry twice")
         self._say(len(set(armed)) == len(armed), "wheel holds an entry twice")
         self._say(set(armed) == set(self.live), f"wheel {sorted(armed)} live {sorted(self.live)}")
+        taken = set(self.live) | {n + 1 for n, e in self.live.items() if e.flags & WIDE}
         used = set(range(1, self.table.high + 1))
-        self._say(set(free) == used - set(self.live), "free chain is not the rest of the entries")
+        self._say(set(free) == used - taken, "free chains are not the rest of the entries")
         self._say(self.table.count == len(self.live), f"count {self.table.count}")
         counted = wheel.Wheel(self.w.table + WHEEL_AT).armed
         self._say(counted == len(armed), f"wheel counts {counted}, holds {len(armed)}")

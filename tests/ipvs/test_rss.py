@@ -27,6 +27,17 @@ VECTORS = (
 )
 
 
+# The same for IPv6 with TCP.
+VECTORS6 = (
+    ("3ffe:2501:200:1fff::7", 2794, "3ffe:2501:200:3::1", 1766, 0x40207D3D),
+    ("3ffe:501:8::260:97ff:fe40:efab", 14230, "ff02::1", 4739, 0xDDE51BBF),
+    (
+        "3ffe:1900:4545:3:200:f8ff:fe21:67cf", 44251, "fe80::200:f8ff:fe21:67cf", 38024,
+        0x02D1FEEF,
+    ),
+)  # fmt: skip
+
+
 def number(text):
     return int(ipaddress.IPv4Address(text))
 
@@ -56,6 +67,17 @@ def test_published_vectors(src, sport, dst, dport, expected):
     data = number(src).to_bytes(4, "big") + number(dst).to_bytes(4, "big")
     data += sport.to_bytes(2, "big") + dport.to_bytes(2, "big")
     assert rss.toeplitz(rss.DEFAULT_KEY, data) == expected
+
+
+@pytest.mark.parametrize(("src", "sport", "dst", "dport", "expected"), VECTORS6)
+def test_published_vectors_of_ipv6(src, sport, dst, dport, expected):
+    at = tables()[1]
+    addresses = b"".join(ipaddress.IPv6Address(text).packed for text in (src, dst))
+    memory = ctypes.create_string_buffer(addresses)
+    ports = int.from_bytes(sport.to_bytes(2, "big") + dport.to_bytes(2, "big"), "little")
+    assert rss.rss_hash6(at, ctypes.addressof(memory), ports) == expected
+    without = rss.rss_hash6(at, ctypes.addressof(memory), ports & 0xFFFF)
+    assert rss.with_port(at, without, rss.PORT_AT6, dport) == expected
 
 
 OTHER_KEY = bytes(range(7, 47))

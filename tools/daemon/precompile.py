@@ -25,6 +25,7 @@ APART = (
     "ipvs.service",
     "ipvs.schedulers",
     "ipvs.table",
+    "ipvs.pairs",
     "stack.route",
     "ipvs.create",
     "ipvs.expire",
