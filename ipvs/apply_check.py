@@ -72,7 +72,8 @@ FIELDS: dict[str, dict[str, Check]] = {
     "laddr.del": {"id": _number(0, MAX_LADDRS - 1)},
     "svc.set": {
         "id": _number(0, MAX_SERVICES - 1), "addr": _address, "port": U16,
-        "proto": _one_of("tcp", "udp"), "sched": _one_of(*SCHEDULERS), "dests": _list(_server),
+        "proto": _one_of("tcp", "udp", "sctp"), "sched": _one_of(*SCHEDULERS),
+        "dests": _list(_server),
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
         "flags?": _list(lambda flag: isinstance(flag, str)),
     },

@@ -15,7 +15,7 @@ from ipvs.rss import Rss
 from ipvs.service import SCHEDULERS, ServiceStruct
 from stack import route
 
-PROTOCOLS = {"tcp": 6, "udp": 17}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 LONGEST_TIMEOUT = 2_000_000  # seconds, 23 days: idle time is told from a clock of 32 bits of ms
 
 

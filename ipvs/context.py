@@ -60,6 +60,7 @@ class IpvsStruct(ctypes.Structure):
         ("accounting", ctypes.c_int64),
         ("stage_cycles", ctypes.c_int64 * 8),
         ("stage_packets", ctypes.c_int64),
+        ("sctp_chunk", ctypes.c_int64),  # first chunk type of the SCTP packet being handled
         ("mbufs", ctypes.c_int64 * SCRATCH),
         ("packet", PacketStruct * SCRATCH),
         # Server-side references of connections opened in this burst, not in the index yet.

@@ -12,6 +12,7 @@ from ipvs.entry import (
     MODE_TUNNEL,
     ONE_SIDED,
     QUIESCENT,
+    S_SCTP,
     S_TUNNEL,
     SPECIAL,
     Entry,
@@ -35,6 +36,7 @@ from ipvs.table import (
 from runtime.jit import compiled
 from stack.checksum import difference
 from stack.context import NEVER, Stack
+from stack.headers import PROTO_SCTP
 
 LADDR_TRIES = 16
 
@@ -182,6 +184,9 @@ def create(ipvs, service, packet):
     e.special = 0
     if mode == MODE_TUNNEL:
         e.special = S_TUNNEL
+        e.flags = e.flags | SPECIAL
+    if s.proto == PROTO_SCTP:
+        e.special = e.special | S_SCTP
         e.flags = e.flags | SPECIAL
     if s.expire_quiescent:
         e.flags = e.flags | QUIESCENT

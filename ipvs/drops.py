@@ -36,3 +36,5 @@ ICMP_NESTED = reason(IPVS_BASE + 31, "icmp_nested", "ICMP error about an ICMP er
 ICMP_UNRELATED = reason(
     IPVS_BASE + 32, "icmp_unrelated", "ICMP error about no packet its target sent through us"
 )
+SCTP_CHECKSUM = reason(IPVS_BASE + 46, "sctp_checksum", "CRC32c of an SCTP packet is wrong")
+SCTP_CHUNK = reason(IPVS_BASE + 47, "sctp_chunk", "SCTP packet without a whole first chunk")

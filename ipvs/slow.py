@@ -7,6 +7,7 @@ from ipvs.entry import tuple_hash
 from ipvs.index import SEED_AT, home, tag_of
 from ipvs.miss import miss
 from ipvs.related import receive_icmp
+from ipvs.sctp import check_sctp
 from netdev.abi import Mbuf
 from runtime.intrinsics import load32, load64
 from runtime.jit import compiled
@@ -27,6 +28,7 @@ from stack.headers import (
     IP_MF,
     IP_OFFSET,
     PROTO_ICMP,
+    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     Ether,
@@ -52,6 +54,32 @@ def check_l4(l4, available, proto):
 
 
 @compiled
+def look_up(ipvs, packet, handed, l4):
+    """A checked packet whose ports are at ``l4``: its connection, or what a miss leads to."""
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    l3 = k.data + ETHER_LEN
+    k.addresses = load64(l3 + 12)
+    k.ports = load32(l4) | (Ipv4(l3).proto << 32)
+    hashed = tuple_hash(w.index + SEED_AT, k.addresses, k.ports)
+    k.tag = tag_of(hashed)
+    k.bucket = home(w.index, hashed)
+    return miss(ipvs, packet, handed, l4)
+
+
+@compiled
+def receive_sctp(ipvs, packet, handed):
+    """An SCTP packet whose IP header is right: ours to balance, or one to forward."""
+    l3 = Packet(packet).data + ETHER_LEN
+    ip = Ipv4(l3)
+    size = (ip.ver_ihl & 15) * 4
+    reason = check_sctp(ipvs, l3 + size, ip.total - size)
+    if reason != 0:
+        return reason
+    return look_up(ipvs, packet, handed, l3 + size)
+
+
+@compiled
 def receive_slow_ipv4(ipvs, packet, handed):
     """One IPv4 frame through every check; 0 or a drop reason."""
     w = Ipvs(ipvs)
@@ -69,18 +97,15 @@ def receive_slow_ipv4(ipvs, packet, handed):
         return IP_FRAGMENT
     if ip.proto == PROTO_ICMP:
         return receive_icmp(ipvs, packet, handed)
+    if ip.proto == PROTO_SCTP:
+        return receive_sctp(ipvs, packet, handed)
     if ip.proto != PROTO_TCP and ip.proto != PROTO_UDP:
         return receive_ipv4(w.stack, k.mbuf, k.data)
     size = (ip.ver_ihl & 15) * 4
     reason = check_l4(l3 + size, ip.total - size, ip.proto)
     if reason != 0:
         return reason
-    k.addresses = load64(l3 + 12)
-    k.ports = load32(l3 + size) | (ip.proto << 32)
-    hashed = tuple_hash(w.index + SEED_AT, k.addresses, k.ports)
-    k.tag = tag_of(hashed)
-    k.bucket = home(w.index, hashed)
-    return miss(ipvs, packet, handed, l3 + size)
+    return look_up(ipvs, packet, handed, l3 + size)
 
 
 @compiled

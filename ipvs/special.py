@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.drops import NOT_FORWARDED
-from ipvs.entry import ENTRY_SIZE, S_TUNNEL, Entry
+from ipvs.entry import ENTRY_SIZE, S_SCTP, S_TUNNEL, Entry
+from ipvs.sctp import forward_sctp
 from ipvs.table import Table
 from ipvs.tunnel import forward_tunnel
 from runtime.jit import compiled
@@ -19,4 +20,6 @@ def forward_special(ipvs, packet, reference, l4):
     e = Entry(Table(Ipvs(ipvs).table).entries + (reference >> 1) * ENTRY_SIZE)
     if e.special & S_TUNNEL:
         return forward_tunnel(ipvs, packet, reference, l4)
+    if e.special & S_SCTP:
+        return forward_sctp(ipvs, packet, reference, l4)
     return NOT_FORWARDED

@@ -5,12 +5,13 @@ from __future__ import annotations
 from ipvs.context import Ipvs
 from ipvs.dest import connection_activity
 from ipvs.entry import ACTIVE, ENTRY_SIZE, ONE_SIDED, Entry
+from ipvs.sctp_states import SCTP_ESTABLISHED
 from ipvs.table import Table, rearm_sooner
 from ipvs.tcp import EST, EVENT_ILLEGAL, UDP_NORMAL, UDP_ONEWAY, StateTables
 from runtime.intrinsics import load8
 from runtime.jit import compiled, inlined
 from stack.context import Stack
-from stack.headers import PROTO_TCP
+from stack.headers import PROTO_TCP, PROTO_UDP
 
 
 @compiled
@@ -59,9 +60,26 @@ def _advance_udp(ipvs, reference):
     return 0
 
 
+@compiled
+def _advance_sctp(ipvs, reference):
+    w = Ipvs(ipvs)
+    entry = Entry(Table(w.table).entries + (reference >> 1) * ENTRY_SIZE)
+    t = StateTables(w.states)
+    event = t.sctp_event[w.sctp_chunk]
+    state = t.sctp_next[(reference & 1) * 256 + event * 16 + entry.state]
+    if state != entry.state:
+        seconds = t.sctp_timeout[state]
+        if state == SCTP_ESTABLISHED and entry.fixed_timeout != 0:
+            seconds = entry.fixed_timeout
+        enter(ipvs, reference, state, seconds, ACTIVE if state == SCTP_ESTABLISHED else 0)
+    return 0
+
+
 @inlined
 def advance(ipvs, reference, l4, proto):
     """Account one packet in the connection's state; 1 when its flags are illegal."""
     if proto == PROTO_TCP:
         return _advance_tcp(ipvs, reference, l4)
-    return _advance_udp(ipvs, reference)
+    if proto == PROTO_UDP:
+        return _advance_udp(ipvs, reference)
+    return _advance_sctp(ipvs, reference)

@@ -1,9 +1,14 @@
-"""TCP and UDP connection states: the reference's transition tables and timeouts, as arrays."""
+"""TCP and UDP connection states: the reference's transition tables and timeouts, as arrays.
+
+Those of SCTP are in ipvs/sctp_states.py; the worker has all of them in one block.
+"""
 
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
+from ipvs import sctp_states
 from runtime.pointers import view
 
 TCP_STATES = (
@@ -61,6 +66,9 @@ class StateTablesStruct(ctypes.Structure):
         ("event", ctypes.c_uint8 * 64),  # by the low six TCP flag bits
         ("tcp_timeout", ctypes.c_uint32 * 16),
         ("udp_timeout", ctypes.c_uint32 * 16),
+        ("sctp_next", ctypes.c_uint8 * (2 * 256)),  # [side * 256 + event * 16 + state]
+        ("sctp_event", ctypes.c_uint8 * 256),  # by chunk type
+        ("sctp_timeout", ctypes.c_uint32 * 16),
     ]
 
 
@@ -104,3 +112,16 @@ def fill_tables(
         t.tcp_timeout[state] = (tcp or {}).get(name, seconds)
     for state, (name, seconds) in enumerate(UDP_TIMEOUTS.items()):
         t.udp_timeout[state] = (udp or {}).get(name, seconds)
+    _fill_sctp(t)
+
+
+def _fill_sctp(t: Any) -> None:
+    for side, rows in enumerate(sctp_states.transitions()):
+        for event, row in enumerate(rows):
+            for state, following in enumerate(row):
+                t.sctp_next[side * 256 + event * 16 + state] = following
+    for event, chunk in enumerate(sctp_states.EVENTS):
+        if chunk is not None:
+            t.sctp_event[chunk] = event
+    for state, seconds in enumerate(sctp_states.timeouts()):
+        t.sctp_timeout[state] = seconds

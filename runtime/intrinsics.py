@@ -167,6 +167,37 @@ cttz = define("cttz", 1, lambda v: 64 if v == 0 else ((v & -v).bit_length() - 1)
 """Number of trailing zero bits (64 for zero)."""
 
 
+def _lower_crc(width: int) -> Any:
+    def lower(builder: ir.IRBuilder, crc: ir.Value, value: ir.Value) -> ir.Value:
+        state, data = ir.IntType(64 if width == 64 else 32), ir.IntType(width)
+        name = f"llvm.x86.sse42.crc32.{64 if width == 64 else 32}.{width}"
+        kind = ir.FunctionType(state, [state, data])
+        module = builder.module
+        # Its name has no form that declare_intrinsic knows.
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        first = crc if width == 64 else builder.trunc(crc, state)
+        second = value if width == 64 else builder.trunc(value, data)
+        result = builder.call(function, [first, second])
+        return result if width == 64 else builder.zext(result, I64)
+
+    return lower
+
+
+def _python_crc(width: int) -> Any:
+    def step(crc: int, value: int) -> int:
+        crc = (crc & 0xFFFFFFFF) ^ (value & ((1 << width) - 1))
+        for _ in range(width):
+            crc = (crc >> 1) ^ (0x82F63B78 if crc & 1 else 0)
+        return crc
+
+    return step
+
+
+crc32c_byte = define("crc32c_byte", 2, _python_crc(8), _lower_crc(8))
+crc32c_word = define("crc32c_word", 2, _python_crc(64), _lower_crc(64))
+"""One step of CRC32c (reflected, no inversions) with a byte or 8 bytes in memory order."""
+
+
 def _lower_pause(builder: ir.IRBuilder) -> ir.Value:
     kind = ir.FunctionType(ir.VoidType(), [])
     builder.call(builder.module.declare_intrinsic("llvm.x86.sse2.pause", [], kind), [])

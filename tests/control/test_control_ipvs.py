@@ -83,7 +83,7 @@ def test_default_scheduler_is_wlc(master):
         ({"svc": svc(port=81), "conn_timeout": 1 << 40}, -1, "field 'conn_timeout'"),
         ({"svc": svc(port=81), "colour": 1}, -1, "unknown field 'colour'"),
         ({"svc": {**svc(port=81), "zone": 1}}, -1, "unknown field 'zone' in 'svc'"),
-        ({"svc": svc(port=81, proto="sctp")}, -14, "sctp services are"),
+        ({"svc": svc(port=81, proto="icmp")}, -14, "icmp services are"),
         ({"svc": svc("2001:db8::1") | {"af": "inet6"}}, -14, "IPv6 (2001:db8::1) is"),
         ({"svc": svc("2001:db8::1")}, -1, "'svc.af' is inet but"),
         ({"svc": {"fwmark": 7}}, -14, "firewall-mark services are"),

@@ -71,7 +71,7 @@ BAD = {
     "service id negative": ("svc.set", {"id": -1}),
     "service address": ("svc.set", {"addr": "::"}),
     "service port": ("svc.set", {"port": 65536}),
-    "service protocol": ("svc.set", {"proto": "sctp"}),
+    "service protocol": ("svc.set", {"proto": "dccp"}),
     "service scheduler": ("svc.set", {"sched": "best"}),
     "service local address": ("svc.set", {"laddrs": [MAX_LADDRS]}),
     "server id": ("svc.set", {"dests": [dest(0), dest(1) | {"id": MAX_DESTS}]}),

@@ -10,6 +10,7 @@ import struct
 import pytest
 from scapy.layers.inet import IP, TCP, UDP, IPOption_LSRR
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
 
 import ipvs.drops
 import stack.drops
@@ -142,6 +143,11 @@ def not_forwarded(rig):
     net.send(rig, WAN, net.syn())
 
 
+SCTP_EMPTY = bytes(
+    Ether(dst=MACS[WAN]) / IP(src=net.CLIENT, dst=net.SERVER) / SCTP(sport=1, dport=2)
+)
+
+
 def two_workers(slots=64):
     first = Rig(workers=2, now=net.START)
     second = Rig(index=1, workers=2, now=net.START, pool=first.pool)
@@ -243,6 +249,8 @@ BUILDERS = {
     "dest_gone": dest_gone,
     "tunnel_source": tunnel_source,
     "not_forwarded": not_forwarded,
+    "sctp_checksum": frames(bytes(SCTP_EMPTY[:-1]) + b"\x99"),
+    "sctp_chunk": frames(SCTP_EMPTY),
 }
 # name -> sentence: why no packet test can reach the reason.  None at present.
 UNREACHABLE: dict[str, str] = {}

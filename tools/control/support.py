@@ -30,7 +30,7 @@ LINK_ITEMS = (
 )
 #: request areas (the part of the type before the dot) and what they are about
 _AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bonding is"}
-_PROTOCOLS = ("tcp", "udp")
+_PROTOCOLS = ("tcp", "udp", "sctp")
 _SCHEDULERS = ("rr", "wrr", "wlc")
 _MODES = ("fullnat", "nat", "dr", "tunnel")
 _LINK_ITEMS = ("promisc", "allmulticast", "link", "addr")

@@ -9,12 +9,14 @@ from ipvs.context import Ipvs
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.entry import LIVE, MODE_DR, MODE_TUNNEL, Entry
 from ipvs.expire import remaining_ms
+from ipvs.sctp_states import SCTP_STATES
 from ipvs.table import Table, entry_of
 from ipvs.tcp import TCP_STATES, UDP_STATES
 from stack import neigh
 from stack.context import Stack
 
-PROTOCOLS = {6: "tcp", 17: "udp"}
+PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
+STATES = {6: TCP_STATES, 17: UDP_STATES, 132: SCTP_STATES}
 SCAN_LIMIT = 20000  # entries looked at per request: tens of milliseconds at most
 
 
@@ -35,7 +37,7 @@ def connection_row(entry: int, now: int, cid: int, dests: int = 0) -> dict[str, 
     e = Entry(entry)
     client, server = e.side[0], e.side[1]
     proto = (client.ports >> 32) & 0xFF
-    names = TCP_STATES if proto == 6 else UDP_STATES
+    names = STATES.get(proto, ())
     daddr, dport = _address(server.addresses), _port(server.ports)
     if e.mode == MODE_DR and dests:
         dest = Dest(dests + e.dest * DEST_SIZE)
