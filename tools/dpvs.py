@@ -13,12 +13,13 @@ import click
 from tools import client
 from tools.doctor import doctor
 from tools.launch import default_name, launch, wait_gone
+from tools.one_line import OneLineGroup
 from tools.top import top
 
 VERSION = "1.10.2"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("dpvs", cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, "-v", "--version", message="dpvs version: %(version)s")
 def main() -> None:
     """Layer-4 load balancer over DPDK."""

@@ -38,6 +38,8 @@ MISTAKES = {
     "gateway that is no address": "dpip route add 203.0.113.0/24 via 198.18.0.256 dev dpdk0",
     "unknown neighbour": "dpip neigh del 198.18.0.77 dev dpdk0",
     "unknown object": "dpip nosuch show",
+    "unknown command": "dpvs nosuch",
+    "unknown option of a command": "dpvs status --bogus",
 }
 
 
