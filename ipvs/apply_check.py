@@ -29,6 +29,13 @@ def _address(value: Any) -> bool:
         return False
 
 
+def _any_address(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and "%" not in value and bool(ipaddress.ip_address(value))
+    except ValueError:
+        return False
+
+
 def _mac(value: Any) -> bool:
     try:
         return isinstance(value, str) and len(bytes.fromhex(value.replace(":", ""))) == 6
@@ -45,7 +52,7 @@ def _numbers_by_name(value: Any) -> bool:
 
 
 U16, U32 = _number(0, 0xFFFF), _number(0, 0xFFFFFFFF)
-LENGTH, DEVICE = _number(0, 32), U16
+LENGTH, DEVICE = _number(0, 128), U16
 SERVER: dict[str, Check] = {
     "id": _number(0, MAX_DESTS - 1), "addr": _address, "port": U16, "mode": _one_of(*MODES),
     "weight": _number(-(1 << 31), (1 << 31) - 1), "u_thresh?": U32, "inhibited?": _number(0, 1),
@@ -59,15 +66,15 @@ def _server(value: Any) -> bool:
 # A field whose name ends in "?" may be absent or None.
 FIELDS: dict[str, dict[str, Check]] = {
     "dev.set": {"id": DEVICE, "mac": _mac, "mtu": U16},
-    "addr.set": {"addr": _address, "dev": DEVICE},
-    "addr.del": {"addr": _address, "dev": DEVICE},
+    "addr.set": {"addr": _any_address, "dev": DEVICE},
+    "addr.del": {"addr": _any_address, "dev": DEVICE},
     "route.set": {
-        "dst": _address, "plen": LENGTH, "kind": _one_of("local", "link", "gateway"),
-        "dev": DEVICE, "via?": _address, "src?": _address, "mtu?": U16,
+        "dst": _any_address, "plen": LENGTH, "kind": _one_of("local", "link", "gateway"),
+        "dev": DEVICE, "via?": _any_address, "src?": _any_address, "mtu?": U16,
     },
-    "route.del": {"dst": _address, "plen": LENGTH},
-    "neigh.set": {"addr": _address, "dev": DEVICE, "mac": _mac},
-    "neigh.del": {"addr": _address, "dev": DEVICE},
+    "route.del": {"dst": _any_address, "plen": LENGTH},
+    "neigh.set": {"addr": _any_address, "dev": DEVICE, "mac": _mac},
+    "neigh.del": {"addr": _any_address, "dev": DEVICE},
     "laddr.set": {"id": _number(0, MAX_LADDRS - 1), "addr": _address, "dev": DEVICE},
     "laddr.del": {"id": _number(0, MAX_LADDRS - 1)},
     "svc.set": {
@@ -80,7 +87,8 @@ FIELDS: dict[str, dict[str, Check]] = {
     "svc.del": {"id": _number(0, MAX_SERVICES - 1)},
     "param.set": {
         "tcp_timeouts?": _numbers_by_name, "udp_timeouts?": _numbers_by_name, "xmit_ttl?": U32,
-        "init_timeout?": U32, "forwarding?": U32, "neigh_timeout?": U32, "neigh_queue?": U32,
+        "init_timeout?": U32, "forwarding?": U32, "forwarding6?": U32, "disable6?": U32,
+        "neigh_timeout?": U32, "neigh_queue?": U32,
     },
 }  # fmt: skip
 
@@ -100,8 +108,22 @@ def _wrong(fields: Mapping[str, Check], body: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _families(body: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the addresses of a route taken together."""
+    dst = ipaddress.ip_address(body["dst"])
+    if body["plen"] > dst.max_prefixlen:
+        return [f"field 'plen' is impossible: {body['plen']}"]
+    others = (body.get(name) for name in ("via", "src"))
+    if any(other and ipaddress.ip_address(other).version != dst.version for other in others):
+        return ["addresses of both families in one route"]
+    return []
+
+
 def fault(kind: str, body: Mapping[str, Any]) -> str | None:
     """One clear line about the first fault of a record of a known kind, or None."""
-    for text in _wrong(FIELDS[kind], body):
+    found = _wrong(FIELDS[kind], body)
+    if not found and kind.startswith("route."):
+        found = _families(body)
+    for text in found:
         return f"{kind}: {text}"
     return None

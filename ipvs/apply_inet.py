@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
-from ipvs import operations, tcp
+from ipvs import operations, operations6, tcp
 from ipvs.context import Ipvs
 from ipvs.gate import InlineGate
 from ipvs.worker import Worker
 from netdev.port import Port
 from stack import neigh, route
+from stack.address6 import words
 from stack.context import Stack
 
 KINDS = {"local": route.LOCAL, "link": route.LINK, "gateway": route.GATEWAY}
@@ -36,6 +37,11 @@ def mac_number(text: str) -> int:
     return int.from_bytes(raw, "little")
 
 
+def is_ipv6(text: str) -> bool:
+    """Whether an address's text is an IPv6 one's."""
+    return ":" in text
+
+
 class InetRecords:
     """Handlers of the records below IPVS; ``worker`` is what they change."""
 
@@ -59,6 +65,12 @@ class InetRecords:
         """Hook: flags of the local route of ``address`` (the layer above may have some)."""
         return 0
 
+    def _port(self, body: dict[str, Any]) -> int:
+        """The port index of a record; ApplyError when this worker has no such port."""
+        if body["dev"] >= self.stack.port_count:
+            raise ApplyError(f"no port {body['dev']} in this worker")
+        return int(body["dev"])
+
     def set_device(self, body: dict[str, Any]) -> None:
         """MTU or MAC of a port that the worker was started with."""
         if body["id"] >= self.stack.port_count:
@@ -68,41 +80,66 @@ class InetRecords:
         port.up = 1 if body.get("up", True) else 0
 
     def set_address(self, body: dict[str, Any]) -> None:
-        """One of our addresses: announced by the first worker (RFC 5227)."""
-        address, dev = address_number(body["addr"]), body["dev"]
-        if dev >= self.stack.port_count:
-            raise ApplyError(f"no port {dev} in this worker")
+        """One of our addresses: announced by the first worker (RFC 5227, RFC 4861)."""
+        dev = self._port(body)
+        if is_ipv6(body["addr"]):
+            check = 1 if body.get("check") else 0
+            self._run("", (operations6.ADDRESS6_NEW, *words(body["addr"]), dev, check))
+            return
+        address = address_number(body["addr"])
         if self.worker.index == 0 and Port(self.stack.ports[dev]).tx_queue >= 0:
             self._run("", (operations.ANNOUNCE, dev, address))
 
     def delete_address(self, body: dict[str, Any]) -> None:
-        """Nothing of its own: the address's routes are deleted by records of theirs."""
+        """The address's routes are deleted by records of theirs."""
+        if is_ipv6(body["addr"]):
+            self._run("", (operations6.ADDRESS6_GONE, *words(body["addr"]), body["dev"]))
 
     def set_route(self, body: dict[str, Any]) -> None:
         """Add or replace a route."""
+        self._port(body)
+        if is_ipv6(body["dst"]):
+            self._set_route6(body)
+            return
         prefix, plen, kind = address_number(body["dst"]), body["plen"], KINDS[body["kind"]]
-        if body["dev"] >= self.stack.port_count:
-            raise ApplyError(f"no port {body['dev']} in this worker")
         via = address_number(body["via"]) if body.get("via") else 0
         source = address_number(body["src"]) if body.get("src") else 0
         flags = self._local_flags(prefix) if plen == 32 and kind == route.LOCAL else 0
         way = (kind, via, body["dev"], source, body.get("mtu") or 0, flags)
         self._run("route table full", (operations.ROUTE_SET, prefix, plen, *way))
 
+    def _set_route6(self, body: dict[str, Any]) -> None:
+        kind, mtu = KINDS[body["kind"]], body.get("mtu") or 0
+        network = ipaddress.IPv6Network((body["dst"], body["plen"]), strict=False)
+        prefix = words(network.network_address)
+        way = operations6.way6(body["plen"], kind, body["dev"], mtu, 0)
+        hop, source = words(body.get("via") or "::"), words(body.get("src") or "::")
+        self._run("route table full", (operations6.ROUTE6_SET, *prefix, way, *hop, *source))
+
     def delete_route(self, body: dict[str, Any]) -> None:
         """Remove a route; one that is not there is no error (a snapshot may precede it)."""
+        if is_ipv6(body["dst"]):
+            prefix = words(body["dst"])
+            self._run("", (operations6.ROUTE6_DELETE, *prefix, body["plen"]))
+            return
         self._run("", (operations.ROUTE_DELETE, address_number(body["dst"]), body["plen"]))
 
     def set_neighbour(self, body: dict[str, Any]) -> None:
         """A neighbour from the operator (static) or learnt by another worker."""
-        address, dev, mac = address_number(body["addr"]), body["dev"], mac_number(body["mac"])
-        if dev >= self.stack.port_count:
-            raise ApplyError(f"no port {dev} in this worker")
+        dev, mac = self._port(body), mac_number(body["mac"])
         static = 1 if body.get("static") else 0
-        self._run("neighbour table full", (operations.NEIGHBOUR_SET, dev, address, mac, static))
+        step: tuple[int, ...]
+        if is_ipv6(body["addr"]):
+            step = (operations6.NEIGHBOUR6_SET, *words(body["addr"]), dev, mac, static)
+        else:
+            step = (operations.NEIGHBOUR_SET, dev, address_number(body["addr"]), mac, static)
+        self._run("neighbour table full", step)
 
     def delete_neighbour(self, body: dict[str, Any]) -> None:
         """Forget a neighbour's MAC."""
+        if is_ipv6(body["addr"]):
+            self._run("", (operations6.NEIGHBOUR6_DELETE, *words(body["addr"]), body["dev"]))
+            return
         self._run("", (operations.NEIGHBOUR_DELETE, body["dev"], address_number(body["addr"])))
 
     def set_parameters(self, body: dict[str, Any]) -> None:
@@ -115,6 +152,9 @@ class InetRecords:
                 setattr(w, name, int(body[name]))
         if body.get("forwarding") is not None:
             stack.forwarding = int(body["forwarding"])
+        for name, field in (("forwarding6", "forwarding6"), ("disable6", "disabled6")):
+            if body.get(name) is not None:
+                setattr(stack, field, int(body[name]))
         table = neigh.NeighbourTable(stack.neighbours)
         if body.get("neigh_timeout") is not None:
             table.reachable_ms = int(body["neigh_timeout"]) * 1000

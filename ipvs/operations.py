@@ -10,6 +10,7 @@ import ctypes
 
 from ipvs.context import Ipvs
 from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
+from ipvs.operations6 import FIRST6, execute6
 from ipvs.service import SERVICE_SIZE, Service, link, service_at, unlink
 from runtime.intrinsics import copy, store8, store16, store32, store64
 from runtime.jit import compiled
@@ -29,6 +30,7 @@ SERVICE_DELETE = 11  # number
 DEST_SET = 12  # number, address of the new DestStruct
 DEST_DELETE = 13  # number
 ANNOUNCE = 14  # port, address
+# Codes from 64 on: ipvs/operations6.py.
 
 DONE = 1
 FULL = 0  # a table had no room; nothing of this operation was done
@@ -161,6 +163,8 @@ def execute_one(ipvs, operation):
     """Execute one operation; DONE or FULL."""
     o = Operation(operation)
     code = o.code
+    if code >= FIRST6:
+        return execute6(Ipvs(ipvs).stack, code, o.a.ptr)
     if code <= STORE64:
         return _store(code, o.a[0], o.a[1])
     if code == COPY:

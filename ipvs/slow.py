@@ -1,4 +1,4 @@
-"""The thorough input path: ARP, ICMP, options, and a name for everything that is wrong."""
+"""The thorough input path: ARP, ICMP, IPv6, options, and a name for everything that is wrong."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from netdev.abi import Mbuf
 from runtime.intrinsics import load32, load64
 from runtime.jit import compiled
 from stack.arp import receive_arp
+from stack.check6 import check_ipv6
 from stack.drops import (
     ETH_SHORT,
     ETH_TYPE,
@@ -24,6 +25,7 @@ from stack.drops import (
 from stack.headers import (
     ETHER_ARP,
     ETHER_IPV4,
+    ETHER_IPV6,
     ETHER_LEN,
     IP_MF,
     IP_OFFSET,
@@ -37,6 +39,7 @@ from stack.headers import (
     Udp,
 )
 from stack.ipv4 import check_header, frame_class, receive_ipv4
+from stack.ipv6 import receive_ipv6
 
 
 @compiled
@@ -109,6 +112,17 @@ def receive_slow_ipv4(ipvs, packet, handed):
 
 
 @compiled
+def receive_slow_ipv6(ipvs, packet):
+    """One IPv6 frame through every check; 0 or a drop reason."""
+    stack = Ipvs(ipvs).stack
+    k = Packet(packet)
+    reason = check_ipv6(stack, k.mbuf, k.data)
+    if reason != 0:
+        return reason
+    return receive_ipv6(stack, k.mbuf, k.data)
+
+
+@compiled
 def receive_slow(ipvs, packet, handed):
     """Any frame that is not of the common shape; 0 or a drop reason."""
     k = Packet(packet)
@@ -120,6 +134,8 @@ def receive_slow(ipvs, packet, handed):
     kind = Ether(k.data).type
     if kind == ETHER_IPV4:
         return receive_slow_ipv4(ipvs, packet, handed)
+    if kind == ETHER_IPV6:
+        return receive_slow_ipv6(ipvs, packet)
     if kind == ETHER_ARP:
         return receive_arp(Ipvs(ipvs).stack, k.mbuf, k.data, m.pkt_len, m.port)
     return ETH_TYPE

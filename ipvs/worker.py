@@ -18,7 +18,7 @@ from netdev.mbuf import PoolCalls, PoolCallsStruct
 from netdev.port import MAX_PORTS, Port, PortStruct
 from runtime.heartbeat import LifeBlock
 from runtime.intrinsics import rdtsc
-from stack import neigh, route, route6
+from stack import dad, neigh, route, route6
 from stack.context import Stack, StackStruct
 from stack.drops import DROP_SLOTS
 from stack.events import EventQueueStruct
@@ -124,6 +124,7 @@ class Worker:
         table_.reachable_ms = 60000
         table_.queue_limit = 128
         table_.seed = int.from_bytes(os.urandom(7), "little")
+        s.dad = take(ctypes.sizeof(dad.DadTableStruct))
         s.events = take(ctypes.sizeof(EventQueueStruct))
         s.worker, s.workers = self.index, self.count
         s.generation = 1

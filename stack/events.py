@@ -15,6 +15,10 @@ from runtime.pointers import view
 EVENT_SLOTS = 256
 NEIGHBOUR_LEARNT = 1  # a: address, b: MAC (low 48 bits as on the wire), c: port index
 ADDRESS_CONFLICT = 2  # a: address, b: MAC of the other holder, c: port index
+# IPv6.  a, b: the address's raw words, c: MAC as above, port index in bits 48..63
+NEIGHBOUR6_LEARNT = 3
+ADDRESS6_CONFLICT = 4
+ADDRESS6_DUPLICATE = 5  # of an address of ours that was in check: it must not be used
 
 
 class EventStruct(ctypes.Structure):

@@ -75,7 +75,7 @@ def _may_answer(stack, ip_address):
 
 
 @compiled
-def _rate_allows(stack):
+def rate_allows(stack):
     """Token bucket of ERRORS_PER_SECOND, burst of a tenth second (RFC 1812 4.3.2.8)."""
     s = Stack(stack)
     passed = (s.now - s.icmp_refill) & 0xFFFFFFFF
@@ -148,7 +148,7 @@ def send_error(stack, frame, data, kind, code, mtu):
     source = _error_source(stack, about)
     if source == 0 or not _may_answer(stack, about):
         return 0
-    if not _rate_allows(stack):
+    if not rate_allows(stack):
         count_drop(stack, ICMP_RATE)
         return 0
     mbuf = allocate(s.calls)

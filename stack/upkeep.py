@@ -5,6 +5,7 @@ from __future__ import annotations
 from runtime.jit import compiled
 from stack.arp import request
 from stack.context import Stack
+from stack.dad import age_dad
 from stack.nd_send import solicit
 from stack.neigh import (
     DELAY,
@@ -105,6 +106,7 @@ def age(stack, budget):
     """Look after up to ``budget`` neighbours; called a few hundred times a second at most."""
     s = Stack(stack)
     t = NeighbourTable(s.neighbours)
+    age_dad(stack)
     t.no_victim = 0
     count = t.count
     if count > budget:

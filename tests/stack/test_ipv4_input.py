@@ -9,6 +9,7 @@ from scapy.layers.inet import IP
 from scapy.layers.l2 import Ether
 
 from runtime.intrinsics import store64
+from stack.drops import DROP_SLOTS
 from tests import crafted as net
 from tests.rig import MACS
 
@@ -26,7 +27,7 @@ def shared():
 @pytest.fixture
 def rig(shared):
     """The same network for all tests, drop counters at zero, with an open connection."""
-    for number in range(96):
+    for number in range(DROP_SLOTS):
         store64(shared.stack.drops + number * 8, 0)
     net.know_all(shared)
     yield shared
@@ -65,7 +66,7 @@ HEADER_CASES = {
     "no Ethernet header": (GOOD[:13], "eth_short"),
     "nothing behind Ethernet": (GOOD[:14], "ip_short"),
     "cut in the IP header": (GOOD[:33], "ip_short"),
-    "IPv6 EtherType": (GOOD[:12] + b"\x86\xdd" + GOOD[14:], "eth_type"),
+    "IPv6 EtherType": (GOOD[:12] + b"\x86\xdd" + GOOD[14:], "ip6_version"),
     "802.3 length": (GOOD[:12] + b"\x00\x28" + GOOD[14:], "eth_type"),
     "version 6": (put(GOOD, 0, b"\x65"), "ip_version"),
     "version 0": (put(GOOD, 0, b"\x05"), "ip_version"),

@@ -12,8 +12,11 @@ from ipvs.expire import remaining_ms
 from ipvs.sctp_states import SCTP_STATES
 from ipvs.table import Table, entry_of
 from ipvs.tcp import TCP_STATES, UDP_STATES
+from runtime.intrinsics import load64
 from stack import neigh
+from stack.address6 import text
 from stack.context import Stack
+from stack.neigh6 import address6_at
 
 PROTOCOLS = {6: "tcp", 17: "udp", 132: "sctp"}
 STATES = {6: TCP_STATES, 17: UDP_STATES, 132: SCTP_STATES}
@@ -95,6 +98,13 @@ def connections(
     return {"conns": rows, "cursor": at if at <= table.high else 0}
 
 
+def _neighbour_address(table: int, n: Any) -> str:
+    if not n.ipv6:
+        return str(ipaddress.IPv4Address(n.address))
+    at = address6_at(table, n.ptr)
+    return text(load64(at), load64(at + 8))
+
+
 def neighbours(ipvs: int) -> list[dict[str, Any]]:
     """All neighbours of a worker."""
     w = Ipvs(ipvs)
@@ -106,7 +116,7 @@ def neighbours(ipvs: int) -> list[dict[str, Any]]:
         mac = ":".join(f"{n.header[i]:02x}" for i in range(6))
         rows.append(
             {
-                "addr": str(ipaddress.IPv4Address(n.address)),
+                "addr": _neighbour_address(address, n),
                 "dev": n.port,
                 "mac": mac if usable else None,
                 "state": neigh.STATE_NAMES[n.state],
