@@ -8,6 +8,7 @@ from __future__ import annotations
 from runtime.intrinsics import load64
 from runtime.jit import compiled
 from stack import neigh, neigh6, route6
+from stack.address6 import LINK_LOCAL_HIGH
 from stack.context import Stack, bump_generation
 from stack.dad import announce6, end_dad, find_tentative, start_dad
 
@@ -65,12 +66,17 @@ def set_neighbour6(stack, high, low, port, mac, permanent):
 
 @compiled
 def _change_address(stack, code, high, low, port, check):
+    s = Stack(stack)
     if code == ADDRESS6_NEW:
+        if high == LINK_LOCAL_HIGH:
+            s.link_local[port] = low
         if check:
             start_dad(stack, port, high, low)
         else:
             announce6(stack, port, high, low)
         return DONE
+    if high == LINK_LOCAL_HIGH and s.link_local[port] == low:
+        s.link_local[port] = 0
     slot = find_tentative(stack, port, high, low)
     if slot != 0:
         end_dad(stack, slot)

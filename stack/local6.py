@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from netdev.port import Port
 from runtime.jit import compiled
-from stack.address6 import LINK_LOCAL_HIGH, eui64_low, is_link_local6
+from stack.address6 import LINK_LOCAL_HIGH, is_link_local6
 from stack.context import Stack
 from stack.route6 import GATEWAY, LOCAL, Route6, lookup6
 
@@ -12,21 +11,16 @@ from stack.route6 import GATEWAY, LOCAL, Route6, lookup6
 @compiled
 def local6(stack, high, low, port):
     """1 when the address is configured on port index ``port`` (-1: on any)."""
-    found = lookup6(Stack(stack).routes6, high, low)
+    s = Stack(stack)
+    if high == LINK_LOCAL_HIGH and port >= 0 and low != 0 and s.link_local[port] == low:
+        return 1
+    found = lookup6(s.routes6, high, low)
     if found == 0:
         return 0
     r = Route6(found)
     if r.kind != LOCAL:
         return 0
     return 1 if (port < 0 or r.port == port) else 0
-
-
-@compiled
-def link_local_low(stack, port):
-    """Low word of the link-local address made of a port's MAC, or 0 when the port has it not."""
-    s = Stack(stack)
-    low = eui64_low(Port(s.ports[port]).mac)
-    return low if local6(stack, LINK_LOCAL_HIGH, low, port) else 0
 
 
 @compiled
@@ -52,7 +46,7 @@ def source_high6(stack, port, high, low):
         found = source_route6(stack, high, low)
         if found != 0 and Route6(found).source_high != 0:
             return Route6(found).source_high
-    return LINK_LOCAL_HIGH if link_local_low(stack, port) != 0 else 0
+    return LINK_LOCAL_HIGH if Stack(stack).link_local[port] != 0 else 0
 
 
 @compiled
@@ -62,4 +56,4 @@ def source_low6(stack, port, high, low):
         found = source_route6(stack, high, low)
         if found != 0 and Route6(found).source_high != 0:
             return Route6(found).source_low
-    return link_local_low(stack, port)
+    return Stack(stack).link_local[port]

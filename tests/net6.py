@@ -38,7 +38,7 @@ START = 1_000_000
 
 def link_local(mac):
     """The link-local address of a MAC address."""
-    return f"fe80::{in6_mactoifaceid(mac).lower()}"
+    return str(IPv6Address(f"fe80::{in6_mactoifaceid(mac)}"))
 
 
 OURS = tuple(link_local(mac) for mac in MACS)
@@ -53,6 +53,9 @@ def network(now=START, **options):
     rig.apply("route.set", dst="2001:db8:1::", plen=64, kind="link", dev=WAN, src=WAN6)
     rig.apply("route.set", dst="2001:db8:2::", plen=64, kind="link", dev=LAN, src=LAN6)
     rig.apply("route.set", dst="2001:db8:9::", plen=48, kind="gateway", via=GATEWAY6, dev=WAN)
+    for dev, address in enumerate(OURS):
+        rig.apply("addr.set", addr=address, dev=dev, plen=64)
+    rig.at(now)  # what announces them
     rig.apply("param.set", forwarding6=1)
     return rig
 

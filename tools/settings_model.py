@@ -10,7 +10,6 @@ from tools.settings_ipvs import IpvsDefs
 from tools.settings_net import Device, GlobalDefs, NetifDefs
 from tools.settings_stack import (
     NO_IPSET,
-    NO_IPV6,
     CtrlDefs,
     IpsetDefs,
     Ipv4Defs,
@@ -44,7 +43,7 @@ class Settings:
     neigh_defs: NeighDefs = block(NeighDefs, "neighbours (ARP)")
     ipset_defs: IpsetDefs = block(IpsetDefs, "ipsets", inert=NO_IPSET)
     ipv4_defs: Ipv4Defs = block(Ipv4Defs, "IPv4")
-    ipv6_defs: Ipv6Defs = block(Ipv6Defs, "IPv6", inert=NO_IPV6)
+    ipv6_defs: Ipv6Defs = block(Ipv6Defs, "IPv6")
     ctrl_defs: CtrlDefs = block(CtrlDefs, "control")
     ipvs_defs: IpvsDefs = block(IpvsDefs, "load balancer")
     sa_pool: SaPool = block(SaPool, "local addresses of FullNAT")

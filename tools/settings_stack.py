@@ -91,15 +91,13 @@ class Ipv6Defs:
         "eui64",
         Choice(("eui64", "none", "stable-privacy", "random")),
         "how link-local addresses are made",
-        reload=True,
     )
     stable_secret: str | None = opt(
         None,
         Text("32 hexadecimal digits", "[0-9a-fA-F]{32}", str.lower),
         "secret of stable-privacy addresses",
-        reload=True,
     )
-    route6: Route6 = block(Route6, "IPv6 routes")
+    route6: Route6 = block(Route6, "IPv6 routes", inert="the route table needs no sizes")
 
 
 @dataclass(frozen=True)
@@ -141,5 +139,4 @@ class SaPool:
     )
 
 
-NO_IPV6 = f"IPv6 is {NOT_YET}"
 NO_IPSET = f"ipsets are {NOT_YET}"

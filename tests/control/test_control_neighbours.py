@@ -32,7 +32,7 @@ def test_static_neighbours(master):
         ({"lladdr": "ff:ff:ff:ff:ff:ff"}, -1),
         ({"addr": "224.0.0.1"}, -1),
         ({"addr": "192.0.2.1"}, -1),
-        ({"addr": "2001:db8::1"}, -14),
+        ({"addr": "ff02::1"}, -1),
     ],
 )
 def test_refused_neighbours(master, change, code):

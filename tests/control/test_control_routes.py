@@ -102,8 +102,10 @@ def test_a_lost_source_gives_way_to_a_chosen_one(master):
         ({"dst": "192.0.2.1/32", "dev": "dpdk0", "scope": "host"}, -3, "exists already"),
         ({"dst": "10.0.0.0/33", "dev": "dpdk0"}, -1, "must be a prefix"),
         ({"dst": "10.0.0.0/", "dev": "dpdk0"}, -1, "must be a prefix"),
-        ({"dst": "2001:db8::/32", "dev": "dpdk0"}, -14, "IPv6"),
-        ({"af": "inet6", "dst": "default", "dev": "dpdk0"}, -14, "inet6"),
+        ({"dst": "2001:db8::/32", "dev": "dpdk0", "via": "192.0.2.9"}, -1, "both families"),
+        ({"af": "inet6", "dst": "default", "dev": "dpdk0", "mtu": 1279}, -1, "1280..1500"),
+        ({"dst": "2001:db8::/129", "dev": "dpdk0"}, -1, "must be a prefix"),
+        ({"dst": "2001:db8::/64", "dev": "dpdk0", "scope": "host"}, -1, "is a /128"),
         ({"dst": "10.0.0.0/8", "dev": "dpdk0", "metric": 256}, -1, "field 'metric'"),
     ],
 )

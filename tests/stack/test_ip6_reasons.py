@@ -56,6 +56,7 @@ def disabled(rig):
 
 
 def no_addresses(rig):
+    rig.apply("addr.del", addr=net6.OURS[0], dev=0)
     for address in (net6.OURS[0], WAN6):
         rig.apply("route.del", dst=address, plen=128)
     rig.apply("route.del", dst="2001:db8:1::", plen=64)

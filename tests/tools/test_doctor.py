@@ -117,10 +117,9 @@ def test_command_shows_what_mends(host: Path) -> None:
 
 def test_warnings_of_a_configuration(host: Path, tmp_path: Path) -> None:
     file = tmp_path / "w.conf"
-    file.write_text(
-        CONFIG.replace("PORT", "ring").replace("EXTRA", "ipv6_defs {\n}\nglobal_defs {\n kni on\n}")
-    )
+    extra = "ipset_defs {\n}\nglobal_defs {\n kni on\n}"
+    file.write_text(CONFIG.replace("PORT", "ring").replace("EXTRA", extra))
     settings, checks = config_checks(str(file), host)
     assert settings is not None
     assert [check.status for check in checks] == ["warn", "warn"]
-    assert "'ipv6_defs' has no effect" in checks[0].text
+    assert "'ipset_defs' has no effect" in checks[0].text

@@ -129,5 +129,6 @@ def _as_row(route: dict[str, Any]) -> dict[str, Any]:
 def flush(session: Session, call: Invocation) -> int:
     """route flush"""
     device = read_only_device(call.words)
-    session.transport.call("route.flush", dev=read_device({"dev": device or ""}))
+    family = {"af": call.family} if call.family else {}
+    session.transport.call("route.flush", dev=read_device({"dev": device or ""}), **family)
     return 0

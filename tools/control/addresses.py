@@ -5,36 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from .errors import Code, ControlError
-from .inettypes import SCOPE_NUMBERS, network_of
+from .inettypes import SCOPE_NUMBERS, Address, common_bits, network_of
 
 
 @dataclass(slots=True)
 class InterfaceAddress:
     """An address on a device. `sapool` makes its ports usable as local ports of connections.
 
-    `expires` is a clock reading in seconds, None for a permanent address. The preferred lifetime
-    always equals the valid one, as in the original.
+    `auto` marks the link-local address the daemon made; `duplicate` one that another host has: it
+    stays in the table, but is not used. `expires` is a clock reading in seconds, None for a
+    permanent address. The preferred lifetime always equals the valid one, as in the original.
     """
 
-    address: IPv4Address
+    address: Address
     plen: int
     dev: int
-    broadcast: IPv4Address | None = None
+    broadcast: Address | None = None
     scope: int = SCOPE_NUMBERS["global"]
     expires: float | None = None
     sapool: bool = False
+    auto: bool = False
+    duplicate: bool = False
 
     @property
-    def network(self) -> IPv4Address:
+    def network(self) -> Address:
         """The connected network's address."""
         return network_of(self.address, self.plen)
 
-    def covers(self, address: IPv4Address) -> bool:
+    def covers(self, address: Address) -> bool:
         """Whether `address` lies in the connected network."""
-        return network_of(address, self.plen) == self.network
+        same = address.version == self.address.version
+        return same and network_of(address, self.plen) == self.network
 
     def remaining(self, now: float) -> int:
         """Seconds left, rounded up and at least 1; 0 means for ever."""
@@ -45,8 +48,8 @@ class AddressTable:
     """All interface addresses by device, each device's in the order they were added."""
 
     def __init__(self) -> None:
-        self._by_dev: dict[int, dict[tuple[IPv4Address, int], InterfaceAddress]] = {}
-        self._devices_of: dict[IPv4Address, dict[int, int]] = {}
+        self._by_dev: dict[int, dict[tuple[Address, int], InterfaceAddress]] = {}
+        self._devices_of: dict[Address, dict[int, int]] = {}
 
     def check_absent(self, entry: InterfaceAddress) -> None:
         """EXIST when the device already has this address with this prefix length."""
@@ -61,7 +64,7 @@ class AddressTable:
         users = self._devices_of.setdefault(entry.address, {})
         users[entry.dev] = users.get(entry.dev, 0) + 1
 
-    def get(self, dev: int, address: IPv4Address, plen: int) -> InterfaceAddress:
+    def get(self, dev: int, address: Address, plen: int) -> InterfaceAddress:
         """The entry, or NOTEXIST."""
         entry = self._by_dev.get(dev, {}).get((address, plen))
         if entry is None:
@@ -78,27 +81,37 @@ class AddressTable:
             if not users:
                 del self._devices_of[entry.address]
 
-    def owned(self, address: IPv4Address, dev: int | None = None) -> bool:
+    def owned(self, address: Address, dev: int | None = None) -> bool:
         """Whether the address is configured on the device (on any, when None)."""
         users = self._devices_of.get(address, {})
         return bool(users) if dev is None else dev in users
 
-    def connected(self, dev: int, network: IPv4Address, plen: int) -> InterfaceAddress | None:
+    def connected(self, dev: int, network: Address, plen: int) -> InterfaceAddress | None:
         """The oldest address of the device whose connected network is network/plen."""
         for entry in self.on(dev):
             if entry.plen == plen and entry.network == network:
                 return entry
         return None
 
-    def select_source(self, dev: int, target: IPv4Address, scope: int) -> IPv4Address | None:
+    def select_source(self, dev: int, target: Address, scope: int) -> Address | None:
         """Source address for talking to `target` over the device.
 
-        The last added address in the same subnet, else the last added one; only addresses whose
-        scope number does not exceed `scope` (the original's inet_addr_select).
+        IPv4: the last added address in the same subnet, else the last added one; only addresses
+        whose scope number does not exceed `scope` (the original's inet_addr_select). IPv6: of the
+        scope of the target, the one with the longest common prefix (RFC 6724 rules 2 and 8).
         """
-        usable = [entry for entry in self.on(dev) if entry.scope <= scope]
-        same = [entry for entry in usable if entry.covers(target)]
-        best = (same or usable)[-1:]
+        usable = [
+            entry
+            for entry in self.on(dev)
+            if entry.scope <= scope
+            and entry.address.version == target.version
+            and not entry.duplicate
+        ]
+        if target.version == 6:
+            fitting = [e for e in usable if e.address.is_link_local == target.is_link_local]
+            best = sorted(fitting, key=lambda e: common_bits(e.address, target))[-1:]
+        else:
+            best = ([entry for entry in usable if entry.covers(target)] or usable)[-1:]
         return best[0].address if best else None
 
     def on(self, dev: int) -> list[InterfaceAddress]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from .addresses import InterfaceAddress
-from .inettypes import scope_text
+from .inettypes import full_length, is_link_local6, scope_text
 from .routes import Route, RouteKey
 from .services import Dest, Service, endpoint
 from .state import ControlState
 
+_ROUTE = {4: "dpip route", 6: "dpip -6 route"}
 _MODE_SWITCHES = {"fullnat": "-b", "nat": "-m", "dr": "-g", "tunnel": "-i", "snat": "-J"}
 _SERVICE_SWITCHES = {
     "tcp": "-t",
@@ -23,7 +24,7 @@ def _address_line(state: ControlState, entry: InterfaceAddress) -> str:
     words.append(f"dev {state.inet.devices[entry.dev].name}")
     if entry.broadcast is not None:
         words.append(f"broadcast {entry.broadcast}")
-    if entry.scope:
+    if entry.scope and not is_link_local6(entry.address):
         words.append(f"scope {scope_text(entry.scope)}")
     if entry.expires is not None:
         # the misspelling is the command's own
@@ -33,7 +34,8 @@ def _address_line(state: ControlState, entry: InterfaceAddress) -> str:
 
 
 def _route_line(state: ControlState, route: Route) -> str:
-    words = ["dpip route add", "default" if route.plen == 0 else f"{route.dst}/{route.plen}"]
+    words = [f"{_ROUTE[route.dst.version]} add"]
+    words += ["default" if route.plen == 0 else f"{route.dst}/{route.plen}"]
     if route.via is not None:
         words.append(f"via {route.via}")
     words.append(f"dev {state.inet.devices[route.dev].name}")
@@ -50,15 +52,20 @@ def _route_removals(state: ControlState) -> list[str]:
     """Routes that the addresses make by themselves but that are not there, or are other ones."""
     made: dict[RouteKey, None] = {}
     for entry in state.inet.addresses:
-        made[True, entry.address, 32, entry.dev] = None
-        if entry.plen < 32:
+        full = full_length(entry.address)
+        made[True, entry.address, full, entry.dev] = None
+        if entry.plen < full:
             made[False, entry.network, entry.plen, entry.dev] = None
     lines = []
     for key in made:
         local, dst, plen, dev = key
         route = state.inet.routes.get(key)
+        if route is None and any(
+            entry.duplicate and entry.address == dst for entry in state.inet.addresses
+        ):
+            continue
         if route is None or not route.auto:
-            words = f"dpip route del {dst}/{plen} dev {state.inet.devices[dev].name}"
+            words = f"{_ROUTE[dst.version]} del {dst}/{plen} dev {state.inet.devices[dev].name}"
             lines.append(words + " scope host" * local)
     return lines
 
@@ -127,7 +134,7 @@ def command_lines(state: ControlState) -> list[str]:
     """
     inet = state.inet
     return [
-        *(_address_line(state, entry) for entry in inet.addresses),
+        *(_address_line(state, entry) for entry in inet.addresses if not entry.auto),
         *_route_removals(state),
         *(_route_line(state, route) for route in _routes_in_order(state)),
         *(

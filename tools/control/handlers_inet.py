@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 from . import support
@@ -10,17 +10,17 @@ from .addresses import InterfaceAddress
 from .context import Context, Handler
 from .errors import Code, ControlError
 from .fields import Fields
-from .inettypes import parse_scope, scope_text
+from .inettypes import Address, family, parse_scope, scope_text
 from .ipvs_fields import MAX_TIMEOUT
 
 
-def _read_identity(context: Context, fields: Fields) -> tuple[int, IPv4Address, int]:
+def _read_identity(context: Context, fields: Fields) -> tuple[int, Address, int]:
     """Device id, address and prefix length of an interface address."""
     address = fields.address("addr")
     fields.matches_family("af", address)
     plen = fields.prefix_length("plen", address)
     device = context.state.inet.devices.named(fields.text("dev"), Code.NOTEXIST)
-    return device.id, support.ipv4(address), plen
+    return device.id, address, plen
 
 
 def _read_entry(context: Context, fields: Fields) -> InterfaceAddress:
@@ -34,11 +34,15 @@ def _read_entry(context: Context, fields: Fields) -> InterfaceAddress:
     fields.integer("preferred_lft", 0, MAX_TIMEOUT, default=0)
     sapool = fields.flag("sapool", default=False)
     fields.done()
+    if sapool:
+        support.ipv4(address)
+    if broadcast is not None and (broadcast.version, address.version) != (4, 4):
+        raise ControlError(Code.INVAL, "only an IPv4 address has a broadcast address, of IPv4")
     return InterfaceAddress(
         address=address,
         plen=plen,
         dev=dev,
-        broadcast=None if broadcast is None else support.ipv4(broadcast),
+        broadcast=broadcast,
         scope=scope,
         expires=context.state.inet.lifetime(valid),
         sapool=sapool,
@@ -63,15 +67,14 @@ def _addr_flush(context: Context, fields: Fields) -> None:
     device = context.state.inet.devices.named(fields.text("dev"), Code.NOTEXIST)
     af = fields.optional_choice("af", ("inet", "inet6"))
     fields.done()
-    if af in (None, "inet"):
-        context.state.inet.flush_addresses(device.id)
+    context.state.inet.flush_addresses(device.id, af)
 
 
 def _address_row(context: Context, entry: InterfaceAddress, cid: int, stats: bool) -> dict:
     state = context.state
     left = entry.remaining(state.clock())
     row: dict[str, Any] = {
-        "af": "inet",
+        "af": family(entry.address),
         "addr": str(entry.address),
         "plen": entry.plen,
         "dev": state.inet.devices[entry.dev].name,
@@ -95,19 +98,18 @@ def _addr_show(context: Context, fields: Fields) -> list[dict[str, Any]]:
     stats = fields.flag("stats", default=False)
     verbose = fields.flag("verbose", default=False)
     fields.done()
-    if af == "inet6":
-        return []
     addresses = context.state.inet.addresses
     chosen = list(addresses) if dev is None else addresses.on(dev)
+    chosen = [entry for entry in chosen if af in (None, family(entry.address))]
     cids = range(1, context.counters.n_workers + 1) if verbose else (0,)
     return [_address_row(context, entry, cid, stats) for cid in cids for entry in chosen]
 
 
-def _read_neighbour(context: Context, fields: Fields) -> tuple[int, IPv4Address]:
+def _read_neighbour(context: Context, fields: Fields) -> tuple[int, Address]:
     address = fields.address("addr")
     fields.matches_family("af", address)
     device = context.state.inet.devices.named(fields.text("dev"))
-    return device.id, support.ipv4(address)
+    return device.id, address
 
 
 def _neigh_add(context: Context, fields: Fields) -> None:
@@ -127,12 +129,11 @@ async def _neigh_show(context: Context, fields: Fields) -> list[dict[str, Any]]:
     dev = context.read_device_filter(fields)
     af = fields.optional_choice("af", ("inet", "inet6"))
     fields.done()
-    if af == "inet6":
-        return []
     rows = await context.fleet.neighbours()
     devices = context.state.inet.devices
     chosen = [row for row in rows if row.dev in devices and dev in (None, row.dev)]
-    chosen.sort(key=lambda row: (row.dev, _numeric(row.address), row.cid))
+    chosen = [row for row in chosen if af in (None, family(_parsed(row.address)))]
+    chosen.sort(key=lambda row: (row.dev, *_order(row.address), row.cid))
     return [
         {
             "addr": row.address,
@@ -146,11 +147,17 @@ async def _neigh_show(context: Context, fields: Fields) -> list[dict[str, Any]]:
     ]
 
 
-def _numeric(text: str) -> int:
+def _parsed(text: str) -> Address:
     try:
-        return int(IPv4Address(text))
+        return ip_address(text)
     except ValueError as error:
         raise ControlError(Code.IO, f"a worker reported the neighbour {text!r}") from error
+
+
+def _order(text: str) -> tuple[int, int]:
+    """IPv4 first, then by number."""
+    address = _parsed(text)
+    return address.version, int(address)
 
 
 HANDLERS: dict[str, Handler] = {

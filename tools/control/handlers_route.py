@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from . import support
 from .context import Context, Handler
 from .errors import Code, ControlError
 from .fields import Fields
-from .inettypes import Address, network_of, parse_address
+from .inettypes import Address, family, network_of, parse_address
 from .routes import Route
 
+_ANY: dict[str, Address] = {"inet": IPv4Address(0), "inet6": IPv6Address(0)}
 _SCOPES = ("host", "kni_host", "link", "global")
 
 
@@ -34,10 +35,9 @@ def _read_route(context: Context, fields: Fields) -> tuple[Route, str | None]:
     the gateway. Host bits of a network are cleared.
     """
     af = fields.optional_choice("af", ("inet", "inet6")) or "inet"
-    support.family(af)
     text = fields.text("dst")
     dst, plen = (
-        (IPv4Address(0), 0)
+        (_ANY[af], 0)
         if text == "default"
         else fields.parsed("dst", _parse_prefix, "a prefix such as 192.0.2.0/24, or default")
     )
@@ -47,13 +47,13 @@ def _read_route(context: Context, fields: Fields) -> tuple[Route, str | None]:
     name = fields.optional_text("dev")
     dev = 0 if name is None else context.state.inet.devices.named(name).id
     route = Route(
-        dst=network_of(support.ipv4(dst), plen),
+        dst=network_of(dst, plen),
         plen=plen,
         dev=dev,
         local=scope == "host",
         # 0.0.0.0 is how the original's tools say that there is none
-        via=None if via is None or via.is_unspecified else support.ipv4(via),
-        src=None if src is None or src.is_unspecified else support.ipv4(src),
+        via=None if via is None or via.is_unspecified else via,
+        src=None if src is None or src.is_unspecified else src,
         mtu=fields.integer("mtu", 0, 65535, default=0),
         metric=fields.integer("metric", 0, 255, default=0),
     )
@@ -81,14 +81,13 @@ def _route_flush(context: Context, fields: Fields) -> None:
     device = context.state.inet.devices.named(fields.text("dev"))
     af = fields.optional_choice("af", ("inet", "inet6"))
     fields.done()
-    if af in (None, "inet"):
-        context.state.inet.routing.flush(device.id)
+    context.state.inet.routing.flush(device.id, af)
 
 
 def _row(context: Context, route: Route) -> dict[str, Any]:
     device = context.state.inet.devices[route.dev]
     return {
-        "af": "inet",
+        "af": family(route.dst),
         "dst": str(route.dst),
         "plen": route.plen,
         "via": None if route.via is None else str(route.via),
@@ -105,10 +104,9 @@ def _route_show(context: Context, fields: Fields) -> list[dict[str, Any]]:
     af = fields.optional_choice("af", ("inet", "inet6"))
     dev = context.read_device_filter(fields)
     fields.done()
-    if af == "inet6":
-        return []
     routes = context.state.inet.routes
-    return [_row(context, route) for route in (routes if dev is None else routes.on(dev))]
+    chosen = routes if dev is None else routes.on(dev)
+    return [_row(context, route) for route in chosen if af in (None, family(route.dst))]
 
 
 HANDLERS: dict[str, Handler] = {

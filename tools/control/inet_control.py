@@ -1,20 +1,20 @@
 """Changes of addresses, routes and neighbours: validated fully, then applied, then published.
 
-An interface address makes a local /32 route and, with a prefix shorter than 32, a connected
-network route with the address as source. Two addresses of one device may share these routes; they
+An interface address makes a local /32 (/128) route and, with a shorter prefix, a connected network
+route with the address as source. Two addresses of one device may share these routes; they
 go with the last of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv6Address
 
 from . import replication as stream
 from .addresses import AddressTable, InterfaceAddress
 from .devices import Device, DeviceTable
 from .errors import Code, ControlError
-from .inettypes import is_host_address
+from .inettypes import SCOPE_NUMBERS, Address, family, is_host_address, is_link_local6
 from .laddrs import LocalPools
 from .neighbours import Neighbour, NeighbourTable
 from .route_control import RouteControl
@@ -33,7 +33,7 @@ class InetControl:
         publisher: stream.Publisher,
         pools: LocalPools,
         clock: Callable[[], float],
-        pool_changed: Callable[[IPv4Address], None],
+        pool_changed: Callable[[Address], None],
     ) -> None:
         self.devices = DeviceTable()
         self.addresses = AddressTable()
@@ -70,11 +70,13 @@ class InetControl:
         when there is no room for it or its routes."""
         if not is_host_address(entry.address):
             raise ControlError(Code.INVAL, f"{entry.address} cannot be an interface address")
+        if is_link_local6(entry.address):
+            entry.scope = SCOPE_NUMBERS["link"]
         self.addresses.check_absent(entry)
-        self.routes.check_room(2)
+        self.routes.check_room(2, entry.address.version)
         pool = self.pools.claim(entry) if entry.sapool else None
         self.addresses.add(entry)
-        self._publish(stream.address_set(entry))
+        self._publish(stream.address_set(entry, check=True))
         self.routing.address_added(entry)
         if pool is not None:
             self._publish(stream.laddr_set(pool))
@@ -96,13 +98,31 @@ class InetControl:
         self._publish(stream.address_set(old))
         self.routing.choose_sources(entry.dev)
 
-    def delete_address(self, dev: int, address: IPv4Address, plen: int) -> None:
+    def add_link_local(self, device: Device, low: int) -> None:
+        """Give a port its link-local address (RFC 4291 2.5.6); `low` are its last 64 bits."""
+        address = IPv6Address(0xFE80 << 112 | low)
+        self.add_address(InterfaceAddress(address, 64, device.id, auto=True))
+
+    def found_duplicate(self, dev: int, address: Address) -> bool:
+        """Another host has a new address of ours (RFC 4862 5.4.5): a permanent one stays without
+        being used, one with a lifetime is removed. False when the address is not there."""
+        found = [entry for entry in self.addresses.on(dev) if entry.address == address]
+        for entry in found:
+            if entry.expires is not None:
+                self._remove(entry)
+            else:
+                entry.duplicate = True
+                self.routing.address_unused(entry)
+        return bool(found)
+
+    def delete_address(self, dev: int, address: Address, plen: int) -> None:
         """Remove an address and the routes nobody else needs; NOTEXIST without it."""
         self._remove(self.addresses.get(dev, address, plen))
 
-    def flush_addresses(self, dev: int) -> None:
-        """Remove all addresses of a device."""
-        self._remove_all(self.addresses.on(dev))
+    def flush_addresses(self, dev: int, af: str | None = None) -> None:
+        """Remove all addresses of a device, or those of one family (inet, inet6)."""
+        entries = self.addresses.on(dev)
+        self._remove_all(entry for entry in entries if af in (None, family(entry.address)))
 
     def expire(self, now: float) -> None:
         """Remove the addresses whose lifetime has ended."""
@@ -122,7 +142,7 @@ class InetControl:
         self.routing.address_removed(entry)
         self._publish(stream.address_del(entry))
 
-    def set_neighbour(self, dev: int, address: IPv4Address, mac: str) -> None:
+    def set_neighbour(self, dev: int, address: Address, mac: str) -> None:
         """Enter a static neighbour or give it another MAC; it replaces a learnt entry.
 
         INVAL for an address that cannot be a neighbour's, RESOURCE when there are too many.
@@ -133,7 +153,7 @@ class InetControl:
             raise ControlError(Code.INVAL, f"{address} is an address of the device itself")
         self._put_neighbour(Neighbour(address, dev, mac, static=True))
 
-    def delete_neighbour(self, dev: int, address: IPv4Address) -> None:
+    def delete_neighbour(self, dev: int, address: Address) -> None:
         """Remove a neighbour, static or learnt; NOTEXIST without it."""
         entry = self.neighbours.get(dev, address)
         if entry is None:
@@ -143,7 +163,7 @@ class InetControl:
         self.neighbours.remove(entry.key)
         self._publish(stream.neighbour_del(entry))
 
-    def learn_neighbour(self, dev: int, address: IPv4Address, mac: str) -> bool:
+    def learn_neighbour(self, dev: int, address: Address, mac: str) -> bool:
         """A worker heard of a neighbour. False when the report is not taken, because the address
         has a static entry or is our own. The entry heard of least recently makes room.
 
@@ -161,7 +181,7 @@ class InetControl:
             self.lose_neighbour(surplus.dev, surplus.address)
         return True
 
-    def lose_neighbour(self, dev: int, address: IPv4Address) -> None:
+    def lose_neighbour(self, dev: int, address: Address) -> None:
         """Workers gave a learnt neighbour up; static ones stay."""
         entry = self.neighbours.get(dev, address)
         if entry is not None and not entry.static:

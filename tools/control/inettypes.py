@@ -52,20 +52,32 @@ def scope_text(number: int) -> str:
     return _SCOPE_WORDS.get(number, str(number))
 
 
-def prefix_mask(plen: int) -> int:
-    """IPv4 network mask of a prefix length, as a host-order integer."""
-    return (0xFFFFFFFF << (32 - plen)) & 0xFFFFFFFF
+def full_length(address: Address) -> int:
+    """Prefix length of a single address of this family: 32 or 128."""
+    return address.max_prefixlen
 
 
-def network_of(address: IPv4Address, plen: int) -> IPv4Address:
+def network_of(address: Address, plen: int) -> Address:
     """The address with its host bits cleared."""
-    return IPv4Address(int(address) & prefix_mask(plen))
+    free = address.max_prefixlen - plen
+    return type(address)(int(address) >> free << free)
+
+
+def is_link_local6(address: Address) -> bool:
+    """Whether the address is an IPv6 one of link scope (fe80::/10)."""
+    return address.version == 6 and address.is_link_local
+
+
+def common_bits(one: Address, other: Address) -> int:
+    """Length of the common prefix of two addresses of one family."""
+    return one.max_prefixlen - (int(one) ^ int(other)).bit_length()
 
 
 def is_host_address(address: Address) -> bool:
-    """Whether a host may own the address: not 0.0.0.0/::, not multicast, not 255.255.255.255."""
-    return not (
-        address.is_unspecified
-        or address.is_multicast
-        or (isinstance(address, IPv4Address) and int(address) == 0xFFFFFFFF)
-    )
+    """Whether a host may own the address: not 0.0.0.0/::, not multicast, not 255.255.255.255, not
+    ::1 and no IPv4 address in IPv6 clothes (they are never on the wire)."""
+    if address.is_unspecified or address.is_multicast:
+        return False
+    if isinstance(address, IPv4Address):
+        return int(address) != 0xFFFFFFFF
+    return not address.is_loopback and address.ipv4_mapped is None

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv4Address
 
 from . import replication as stream
 from . import support
 from .errors import Code, ControlError
 from .ids import IdPool
-from .inettypes import is_host_address
+from .inettypes import Address, is_host_address
 from .laddrs import LocalPools
 from .services import (
     MAX_DESTS,
@@ -192,7 +191,7 @@ class IpvsControl:
         service.laddrs.remove(ref)
         self._publish(service)
 
-    def pool_changed(self, address: IPv4Address) -> None:
+    def pool_changed(self, address: Address) -> None:
         """A local address became usable or unusable: tell workers the services that list it."""
         for service in self.services:
             if any(ref.addr == address for ref in service.laddrs):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 
 from .addresses import InterfaceAddress
 from .errors import Code, ControlError
@@ -25,7 +24,7 @@ class LocalPool:
     """The ports of one local address; `plens` are the interface addresses that keep it alive."""
 
     id: int
-    addr: IPv4Address
+    addr: Address
     dev: int
     plens: set[int] = field(default_factory=set)
 
@@ -45,7 +44,7 @@ class LocalPools:
     ) -> None:
         self._created = created
         self._pools: dict[Address, LocalPool] = {}
-        self.ids: IdPool[IPv4Address] = IdPool("local addresses", MAX_LADDRS, clock, idle)
+        self.ids: IdPool[Address] = IdPool("local addresses", MAX_LADDRS, clock, idle)
 
     def claim(self, entry: InterfaceAddress) -> LocalPool | None:
         """Count a new sapool address in; returns its pool if that is a new one.

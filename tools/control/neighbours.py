@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from .errors import Code, ControlError
+from .inettypes import Address
 
 #: bounds, together well below the workers' tables, which also hold unresolved neighbours
 MAX_STATIC = 1024
@@ -21,13 +21,13 @@ MAX_LEARNT = 2048
 class Neighbour:
     """The MAC address of a host on a device's link."""
 
-    address: IPv4Address
+    address: Address
     dev: int
     mac: str
     static: bool
 
     @property
-    def key(self) -> tuple[int, IPv4Address]:
+    def key(self) -> tuple[int, Address]:
         """What is unique: device and address."""
         return (self.dev, self.address)
 
@@ -36,10 +36,10 @@ class NeighbourTable:
     """All known neighbours; the learnt ones with the most recently reported last."""
 
     def __init__(self) -> None:
-        self._static: dict[tuple[int, IPv4Address], Neighbour] = {}
-        self._learnt: dict[tuple[int, IPv4Address], Neighbour] = {}
+        self._static: dict[tuple[int, Address], Neighbour] = {}
+        self._learnt: dict[tuple[int, Address], Neighbour] = {}
 
-    def get(self, dev: int, address: IPv4Address) -> Neighbour | None:
+    def get(self, dev: int, address: Address) -> Neighbour | None:
         """The entry for the address on the device."""
         return self._static.get((dev, address)) or self._learnt.get((dev, address))
 
@@ -54,7 +54,7 @@ class NeighbourTable:
         """The learnt entry heard of least recently, when there are too many."""
         return next(iter(self._learnt.values())) if len(self._learnt) > MAX_LEARNT else None
 
-    def remove(self, key: tuple[int, IPv4Address]) -> None:
+    def remove(self, key: tuple[int, Address]) -> None:
         """Take out the entry if there is one."""
         self._static.pop(key, None)
         self._learnt.pop(key, None)

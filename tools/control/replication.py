@@ -7,7 +7,7 @@ object of that id or key (its place in an ordered table stays), a `del` of somet
 no-op.
 
     dev.set    id name mac mtu
-    addr.set   addr plen dev sapool               addr.del   addr plen dev
+    addr.set   addr plen dev sapool check         addr.del   addr plen dev
     route.set  dst plen kind via dev src mtu      route.del  dst plen dev
     neigh.set  addr dev mac static                neigh.del  addr dev
     laddr.set  id addr dev                        laddr.del  id
@@ -16,7 +16,7 @@ no-op.
     param.set  name: value ...
 
 Of several routes to the same dst/plen only the preferred one is published, so that dst and plen
-are a route's key; kind "local" is a /32 of this host. `via` and `src` may be None.
+are a route's key; kind "local" is a /32 or /128 of this host. `via` and `src` may be None.
 svc.set's dests are newest first, each id addr port mode weight u_thresh l_thresh (weight 0 while
 inhibited; thresholds are for the whole fleet, a worker takes its share); laddrs lists pool ids.
 An id deleted and set again for the same address refers to the same pool, ports in use included.
@@ -55,10 +55,14 @@ def device_set(device: Device) -> Record:
     }
 
 
-def address_set(entry: InterfaceAddress) -> Record:
-    """An interface address; its routes and pool come as records of their own."""
+def address_set(entry: InterfaceAddress, check: bool = False) -> Record:
+    """An interface address; its routes and pool come as records of their own.
+
+    `check`: it is new, so an IPv6 one is checked for duplicates (field check).
+    """
     body = {"addr": str(entry.address), "plen": entry.plen, "dev": entry.dev}
-    return "addr.set", {**body, "sapool": entry.sapool}
+    fresh = {"check": True} if check and entry.address.version == 6 else {}
+    return "addr.set", {**body, "sapool": entry.sapool, **fresh}
 
 
 def address_del(entry: InterfaceAddress) -> Record:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from ipaddress import IPv4Address
 
 from . import replication as stream
 from .addresses import AddressTable, InterfaceAddress
 from .devices import Device, DeviceTable
 from .errors import Code, ControlError
-from .inettypes import SCOPE_NUMBERS, is_host_address
+from .inettypes import SCOPE_NUMBERS, Address, family, full_length, is_host_address
 from .routes import GATEWAY, LINK, Route, RouteTable
 
 _SOURCE_SCOPE = {LINK: SCOPE_NUMBERS["link"], GATEWAY: SCOPE_NUMBERS["global"]}
 
-_Select = Callable[[int, IPv4Address, int], IPv4Address | None]
+_Select = Callable[[int, Address, int], Address | None]
 
 
 class RouteControl:
@@ -47,10 +46,11 @@ class RouteControl:
         elif published:
             self._publish_set(heir)
 
-    def _source(self, route: Route, select: _Select | None = None) -> IPv4Address | None:
+    def _source(self, route: Route, select: _Select | None = None) -> Address | None:
         if route.local or route.src is not None:
             return route.src
-        target = route.via if route.via is not None else route.dst
+        # An IPv6 source depends on whom it is for, not on who forwards.
+        target = route.via if route.via is not None and route.dst.version == 4 else route.dst
         select = select or self._addresses.select_source
         return select(route.dev, target, _SOURCE_SCOPE[route.kind])
 
@@ -60,24 +60,29 @@ class RouteControl:
         INVAL for contradictions, NOROUTE for a gateway that is not on a link of the device,
         EXIST for a duplicate, RESOURCE when the table is full.
         """
-        if route.local and (route.plen != 32 or route.via is not None or route.src is not None):
+        full = full_length(route.dst)
+        if route.local and (route.plen != full or route.via is not None or route.src is not None):
             raise ControlError(
-                Code.INVAL, "a local (scope host) route is a /32 without gateway and source"
+                Code.INVAL, f"a local (scope host) route is a /{full} without gateway and source"
             )
+        if any(a is not None and a.version != route.dst.version for a in (route.via, route.src)):
+            raise ControlError(Code.INVAL, "addresses of both families in one route")
         self.table.check_absent(route)
-        self.table.check_room(1)
+        self.table.check_room(1, route.dst.version)
         device = self._devices[route.dev]
         if route.via is not None:
             self._check_gateway(route.via, device)
         if route.src is not None and not self._addresses.owned(route.src):
             raise ControlError(Code.INVAL, f"source {route.src} is not an address of any device")
-        if route.mtu and not 68 <= route.mtu <= device.mtu:
+        least = 68 if route.dst.version == 4 else 1280  # RFC 791, RFC 8200
+        if route.mtu and not least <= route.mtu <= device.mtu:
             raise ControlError(
-                Code.INVAL, f"route mtu {route.mtu} is not within 68..{device.mtu} ({device.name})"
+                Code.INVAL,
+                f"route mtu {route.mtu} is not within {least}..{device.mtu} ({device.name})",
             )
         self._enter(route)
 
-    def _check_gateway(self, via: IPv4Address, device: Device) -> None:
+    def _check_gateway(self, via: Address, device: Device) -> None:
         if not is_host_address(via):
             raise ControlError(Code.INVAL, f"{via} cannot be a gateway")
         if self._addresses.owned(via):
@@ -87,7 +92,7 @@ class RouteControl:
                 Code.NOROUTE, f"gateway {via} is not on a connected network of {device.name}"
             )
 
-    def device_towards(self, via: IPv4Address) -> int:
+    def device_towards(self, via: Address) -> int:
         """The device on whose link the gateway is; NOROUTE when there is none."""
         best = self.table.lookup(via)
         if best is None or best.via is not None:
@@ -95,7 +100,7 @@ class RouteControl:
         return best.dev
 
     def delete(
-        self, dst: IPv4Address, plen: int, local: bool, dev: int | None, via: IPv4Address | None
+        self, dst: Address, plen: int, local: bool, dev: int | None, via: Address | None
     ) -> None:
         """Remove the one route that matches; `dev` and `via` may be left out.
 
@@ -116,18 +121,20 @@ class RouteControl:
             )
         self._take_out(found[0])
 
-    def flush(self, dev: int) -> None:
-        """Remove the device's routes, except the local ones of addresses it still has."""
+    def flush(self, dev: int, af: str | None = None) -> None:
+        """Remove the device's routes (of one family), except the local ones of addresses it still
+        has."""
         for route in self.table.on(dev):
-            if not (route.local and route.auto):
+            if af in (None, family(route.dst)) and not (route.local and route.auto):
                 self._take_out(route)
 
     def address_added(self, entry: InterfaceAddress) -> None:
         """Make the routes of a new address, unless they are there, and choose sources anew."""
-        local = Route(entry.address, 32, entry.dev, local=True, auto=True)
+        full = full_length(entry.address)
+        local = Route(entry.address, full, entry.dev, local=True, auto=True)
         if self.table.get(local.key) is None:
             self._enter(local)
-        if entry.plen < 32:
+        if entry.plen < full:
             net = Route(entry.network, entry.plen, entry.dev, src=entry.address, auto=True)
             if self.table.get(net.key) is None:
                 self._enter(net)
@@ -139,7 +146,8 @@ class RouteControl:
         A route the operator gave this source goes on with a chosen one.
         """
         addresses, dev = self._addresses, entry.dev
-        if entry.plen < 32:
+        full = full_length(entry.address)
+        if entry.plen < full:
             net = self.table.get((False, entry.network, entry.plen, dev))
             if net is not None and net.auto:
                 heir = addresses.connected(dev, entry.network, entry.plen)
@@ -155,9 +163,19 @@ class RouteControl:
                     touched.add(route.dev)
         for one in sorted(touched):
             self.choose_sources(one)
-        local = self.table.get((True, entry.address, 32, dev))
+        local = self.table.get((True, entry.address, full, dev))
         if local is not None and local.auto and not addresses.owned(entry.address, dev):
             self._take_out(local)
+
+    def address_unused(self, entry: InterfaceAddress) -> None:
+        """An address must not be used: its local route goes, and no route speaks from it."""
+        local = self.table.get((True, entry.address, full_length(entry.address), entry.dev))
+        if local is not None and local.auto:
+            self._take_out(local)
+        for route in self.table.on(entry.dev):
+            if route.src == entry.address:
+                route.src = None
+        self.choose_sources(entry.dev)
 
     def choose_sources(self, dev: int) -> None:
         """Choose the sources of the device's routes again and publish those that changed."""

@@ -1,27 +1,27 @@
-"""The authoritative IPv4 route table.
+"""The authoritative route table, both families.
 
-Order is the original's: local (/32) routes first, then networks by descending prefix length, a
-new one after those of the same length. A route is identified by destination, prefix length and
-device (local and network routes apart).
+Order is the original's: local (/32, /128) routes first, then networks by descending prefix
+length, a new one after those of the same length. A route is identified by destination, prefix
+length and device (local and network routes apart).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from .errors import Code, ControlError
-from .inettypes import network_of
+from .inettypes import Address, full_length, network_of
 
-#: capacity of a worker's route table
+#: capacity of a worker's route tables: IPv4, IPv6
 MAX_ROUTES = 65536
+MAX_ROUTES6 = 1 << 20
 
 LOCAL, LINK, GATEWAY = "local", "link", "gateway"
 _SCOPES = {LOCAL: "host", LINK: "link", GATEWAY: "global"}
 
 #: (local?, destination, prefix length, device id)
-RouteKey = tuple[bool, IPv4Address, int, int]
+RouteKey = tuple[bool, Address, int, int]
 
 
 @dataclass(slots=True)
@@ -32,16 +32,16 @@ class Route:
     the device's addresses.
     """
 
-    dst: IPv4Address
+    dst: Address
     plen: int
     dev: int
     local: bool = False
-    via: IPv4Address | None = None
-    src: IPv4Address | None = None
+    via: Address | None = None
+    src: Address | None = None
     mtu: int = 0
     metric: int = 0
     auto: bool = False
-    source: IPv4Address | None = None
+    source: Address | None = None
 
     @property
     def key(self) -> RouteKey:
@@ -64,9 +64,10 @@ class RouteTable:
 
     def __init__(self) -> None:
         self._local: dict[RouteKey, Route] = {}
-        self._networks: list[dict[RouteKey, Route]] = [{} for _ in range(33)]
-        self._by_prefix: dict[tuple[int, IPv4Address], list[Route]] = {}
+        self._networks: list[dict[RouteKey, Route]] = [{} for _ in range(129)]
+        self._by_prefix: dict[tuple[int, Address], list[Route]] = {}
         self._by_dev: dict[int, dict[RouteKey, Route]] = {}
+        self._sizes = {4: 0, 6: 0}
 
     def _part(self, key: RouteKey) -> dict[RouteKey, Route]:
         return self._local if key[0] else self._networks[key[2]]
@@ -89,9 +90,11 @@ class RouteTable:
         self._part(route.key)[route.key] = route
         self._by_dev.setdefault(route.dev, {})[route.key] = route
         self._by_prefix.setdefault((route.plen, route.dst), []).append(route)
+        self._sizes[route.dst.version] += 1
 
     def remove(self, route: Route) -> None:
         """Take out a route of this table."""
+        self._sizes[route.dst.version] -= 1
         del self._part(route.key)[route.key]
         del self._by_dev[route.dev][route.key]
         same = self._by_prefix[route.plen, route.dst]
@@ -99,28 +102,29 @@ class RouteTable:
         if not same:
             del self._by_prefix[route.plen, route.dst]
 
-    def check_room(self, count: int) -> None:
-        """RESOURCE when `count` more routes do not fit."""
-        if len(self) + count > MAX_ROUTES:
-            raise ControlError(Code.RESOURCE, f"there are {len(self)} routes, at most {MAX_ROUTES}")
+    def check_room(self, count: int, version: int = 4) -> None:
+        """RESOURCE when `count` more routes of an IP version do not fit."""
+        most, present = (MAX_ROUTES if version == 4 else MAX_ROUTES6), self._sizes[version]
+        if present + count > most:
+            raise ControlError(Code.RESOURCE, f"there are {present} routes, at most {most}")
 
-    def matching(self, dst: IPv4Address, plen: int) -> list[Route]:
+    def matching(self, dst: Address, plen: int) -> list[Route]:
         """Local and network routes to exactly dst/plen, over whatever device, oldest first."""
         return list(self._by_prefix.get((plen, dst), ()))
 
-    def preferred(self, dst: IPv4Address, plen: int) -> Route | None:
+    def preferred(self, dst: Address, plen: int) -> Route | None:
         """The one route to exactly dst/plen that packets take: first in table order."""
         return min(self.matching(dst, plen), key=lambda route: not route.local, default=None)
 
-    def covering(self, address: IPv4Address, dev: int | None = None) -> Iterator[Route]:
+    def covering(self, address: Address, dev: int | None = None) -> Iterator[Route]:
         """Network routes to `address`, best first, optionally over one device only."""
-        for plen in range(32, -1, -1):
+        for plen in range(full_length(address), -1, -1):
             if self._networks[plen]:
                 for route in self.matching(network_of(address, plen), plen):
                     if not route.local and dev in (None, route.dev):
                         yield route
 
-    def lookup(self, address: IPv4Address) -> Route | None:
+    def lookup(self, address: Address) -> Route | None:
         """The network route a packet to `address` takes."""
         return next(self.covering(address), None)
 

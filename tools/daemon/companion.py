@@ -63,12 +63,30 @@ class Companion(threading.Thread):
 
 def emit_events(queue: int, port: Any) -> int:
     """Tell the master what the packet path noticed; how much it was."""
-    from stack.events import ADDRESS_CONFLICT, NEIGHBOUR_LEARNT, drain
+    from stack import events
 
-    names = {NEIGHBOUR_LEARNT: "neigh.learnt", ADDRESS_CONFLICT: "addr.conflict"}
-    events = drain(queue)
-    for kind, address, mac, dev in events:
-        raw = mac.to_bytes(8, "little")[:6]
-        text = ":".join(f"{byte:02x}" for byte in raw)
-        port.emit(names[kind], {"addr": address, "mac": text, "dev": dev})
-    return len(events)
+    names = {
+        events.NEIGHBOUR_LEARNT: "neigh.learnt",
+        events.NEIGHBOUR6_LEARNT: "neigh.learnt",
+        events.ADDRESS_CONFLICT: "addr.conflict",
+        events.ADDRESS6_CONFLICT: "addr.conflict",
+        events.ADDRESS6_DUPLICATE: "addr.duplicate",
+    }
+    drained = events.drain(queue)
+    for kind, a, b, c in drained:
+        port.emit(names[kind], event_body(kind, a, b, c))
+    return len(drained)
+
+
+def event_body(kind: int, a: int, b: int, c: int) -> dict[str, Any]:
+    """What an event of the packet path says, in texts: addr, mac, dev."""
+    from ipaddress import IPv4Address
+
+    from stack.address6 import text
+    from stack.events import ADDRESS_CONFLICT, NEIGHBOUR_LEARNT
+
+    if kind in (NEIGHBOUR_LEARNT, ADDRESS_CONFLICT):
+        address, mac, dev = str(IPv4Address(a)), b, c
+    else:
+        address, mac, dev = text(a, b), c & 0xFFFFFFFFFFFF, c >> 48 & 0xFFFF
+    return {"addr": address, "mac": mac.to_bytes(6, "little").hex(":"), "dev": dev}

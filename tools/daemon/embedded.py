@@ -21,7 +21,7 @@ from tools.control.errors import Code, ControlError
 from tools.control.inprocess import InProcessTransport
 from tools.control.providers import ConnectionPage, Lcore, NeighbourRow
 from tools.control.state import ControlState
-from tools.daemon import listing, plan
+from tools.daemon import link_local, listing, plan
 from tools.daemon.build import build
 from tools.daemon.commands import run_line
 from tools.daemon.counters import SharedCounters
@@ -65,6 +65,7 @@ class Embedded:
             row = Device(port.plan.index, port.plan.name, port.info.mac, port.plan.device.mtu)
             self.state.inet.add_device(row)
         self.state.set_params(plan.parameters(settings))
+        link_local.give(self.state, settings.ipv6_defs)
         context = Context(self.state, self.counters, self, self, self)
         self.transport = InProcessTransport(Dispatcher(context))
 

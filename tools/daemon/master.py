@@ -32,7 +32,7 @@ from tools.control.errors import Code, ControlError
 from tools.control.providers import Lcore
 from tools.control.server import ControlServer
 from tools.control.state import ControlState
-from tools.daemon import build, plan
+from tools.daemon import build, link_local, plan
 from tools.daemon.commands import run_commands
 from tools.daemon.counters import SharedCounters
 from tools.daemon.fleet import Fleet
@@ -107,12 +107,14 @@ class Master:
             )  # fmt: skip
             self.state.inet.add_device(row)
         self.state.set_params(plan.parameters(self.settings))
+        link_local.give(self.state, self.settings.ipv6_defs)
         fleet = Fleet(self._messages, self.count)
         context = Context(self.state, self.counters, fleet, self, self)
         self.dispatcher = Dispatcher(context)
         self.server = ControlServer(self, client.socket_path(self.name))
         self._messages.on_event("neigh.learnt", self._neighbour_learnt)
         self._messages.on_event("addr.conflict", self._address_conflict)
+        self._messages.on_event("addr.duplicate", self._address_duplicate)
         self._messages.on_event("resync", self._resync)
         self._messages.on_lagging = lambda worker, reason: self._resync(worker, reason)
         self._messages.on_broken = lambda worker, reason: self.supervisor.kill(worker, reason)
@@ -195,12 +197,16 @@ class Master:
         self._messages.reset(worker, self.state.snapshot())
 
     def _neighbour_learnt(self, worker: int, body: Mapping[str, Any]) -> None:
-        address = ipaddress.IPv4Address(body["addr"])
+        address = ipaddress.ip_address(body["addr"])
         self.state.inet.learn_neighbour(body["dev"], address, body["mac"])
 
     def _address_conflict(self, worker: int, body: Mapping[str, Any]) -> None:
-        address = ipaddress.IPv4Address(body["addr"])
-        _log.error("address conflict: %s is also used by %s", address, body["mac"])
+        _log.error("address conflict: %s is also used by %s", body["addr"], body["mac"])
+
+    def _address_duplicate(self, worker: int, body: Mapping[str, Any]) -> None:
+        address = ipaddress.ip_address(body["addr"])
+        _log.error("address %s is not used: %s has it already", address, body["mac"])
+        self.state.inet.found_duplicate(body["dev"], address)
 
     # -- what operators ask of the daemon itself -----------------------------------------------
 

@@ -127,6 +127,8 @@ def parameters(settings: Settings) -> dict[str, Any]:
         "xmit_ttl": settings.ipvs_defs.conn.xmit_ttl,
         "init_timeout": settings.ipvs_defs.conn.conn_init_timeout,
         "forwarding": settings.ipv4_defs.forwarding,
+        "forwarding6": settings.ipv6_defs.forwarding,
+        "disable6": settings.ipv6_defs.disable,
         "neigh_timeout": settings.neigh_defs.timeout,
         "neigh_queue": settings.neigh_defs.unres_queue_length,
     }
