@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.alone]
 CLEAN_RUN = Path(__file__).parents[1] / "clean_run.py"
 
 
