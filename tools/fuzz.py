@@ -20,9 +20,14 @@ from ipvs.table import Table
 from netdev.port import BURST
 from tools.fuzz_checks import check_connections, check_nothing_left, check_packets
 from tools.fuzz_frames import answer, fresh
+from tools.fuzz_frames6 import answer6, fresh6
 from tools.fuzz_mutate import mutate
+from tools.fuzz_mutate6 import mutate6
 from tools.fuzz_rig import FuzzError, FuzzRig
 from tools.fuzz_setup import configure, disturb
+
+IPV6 = b"\x86\xdd"
+SHARE6 = 0.15  # of all frames, those that begin as IPv6 ones
 
 
 @dataclass
@@ -61,15 +66,18 @@ class Fuzzer:
         rng, sent = self.rng, self.rig.ports[port].sent
         choice = rng.random()
         if choice < 0.3 and sent:
-            frame = answer(rng.choice(sent), port, rng)
+            chosen = rng.choice(sent)
+            frame = (answer6 if chosen[12:14] == IPV6 else answer)(chosen, port, rng)
         elif choice < 0.45 and self.history and port == 0:
             frame = later(rng.choice(self.history), rng)
+        elif rng.random() < SHARE6:
+            frame = fresh6(port, rng)
         else:
             frame = fresh(port, rng)
             if port == 0:
                 self.history.append(frame)
         if rng.random() < 0.55:
-            frame = mutate(frame, rng)
+            frame = (mutate6 if frame[12:14] == IPV6 else mutate)(frame, rng)
         return frame, 2 if rng.random() < 0.002 else 1
 
     def burst(self, size: int) -> None:

@@ -150,6 +150,9 @@ class FuzzPort:
             return "a runt or a foreign source MAC"
         if frame[12:14] == b"\x08\x06":
             return ""
+        if frame[12:14] == b"\x86\xdd":
+            length = 54 + (frame[18] << 8 | frame[19])
+            return "" if frame[14] >> 4 == 6 and length == len(frame) else "a wrong IPv6 header"
         size = (frame[14] & 15) * 4
         total = frame[16] << 8 | frame[17]
         if frame[12:14] != b"\x08\x00" or frame[14] >> 4 != 4 or size < 20:

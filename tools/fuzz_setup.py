@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import random
 from typing import Any
 
 from tools.fuzz_frames import MACS
+from tools.fuzz_frames6 import LINK
 from tools.fuzz_rig import FuzzRig
 
 VIP = "192.0.2.100"
@@ -64,7 +66,18 @@ def routes() -> list[dict[str, Any]]:
             {"dst": f"{net}.0", "plen": 24, "kind": "link", "dev": dev, "src": f"{net}.1"},
         )
     gateway = {"dst": "203.0.113.0", "plen": 24, "kind": "gateway", "dev": 0}
-    return [*rows, gateway | {"via": "198.18.0.254"}]
+    return [*rows, gateway | {"via": "198.18.0.254"}, *routes6()]
+
+
+def routes6() -> list[dict[str, Any]]:
+    """The same for IPv6."""
+    local = [("2001:db8:18::1", 0), ("2001:db8:100::100", 0), ("2001:db8:19::1", 1)]
+    rows = [{"dst": a, "plen": 128, "kind": "local", "dev": dev} for a, dev in local]
+    for dev in range(2):
+        net = f"2001:db8:{18 + dev}::"
+        rows.append({"dst": net, "plen": 64, "kind": "link", "dev": dev, "src": f"{net}1"})
+    gateway = {"dst": "2001:db8:9::", "plen": 48, "kind": "gateway", "dev": 0}
+    return [*rows, gateway | {"via": "2001:db8:18::fe"}]
 
 
 def configure(rig: FuzzRig) -> None:
@@ -88,13 +101,18 @@ def settle(rig: FuzzRig, dev: int, last: int, static: bool = False) -> None:
 
 def restore(rig: FuzzRig) -> None:
     """Undo what ``disturb`` did: routes, ports and settings as they were at the start."""
+    for dev in range(2):
+        address = str(ipaddress.IPv6Address(LINK[dev]))
+        rig.applier.apply("addr.set", {"addr": address, "plen": 64, "dev": dev, "check": True})
     for row in routes():
         rig.applier.apply("route.set", row)
     for port in rig.ports:
         body = {"id": port.index, "mac": MACS[port.index].hex(":"), "mtu": 1500, "up": True}
         rig.applier.apply("dev.set", body)
         port.refuse = 0
-    rig.applier.apply("param.set", {"forwarding": 1, "xmit_ttl": 0})
+    rig.applier.apply(
+        "param.set", {"forwarding": 1, "forwarding6": 1, "disable6": 0, "xmit_ttl": 0}
+    )
 
 
 def disturb(rig: FuzzRig, rng: random.Random) -> None:
@@ -119,6 +137,7 @@ def disturb(rig: FuzzRig, rng: random.Random) -> None:
         apply("route.del", {"dst": row["dst"], "plen": row["plen"], "dev": row["dev"]})
     elif kind in (5, 6, 7):
         apply("neigh.del", {"addr": f"198.{18 + dev}.0.{last}", "dev": dev})
+        apply("neigh.del", {"addr": f"2001:db8:{18 + dev}::{last:x}", "dev": dev})
     elif kind == 8:
         settle(rig, dev, last, static=rng.random() < 0.1)
     elif kind == 9:
@@ -126,5 +145,6 @@ def disturb(rig: FuzzRig, rng: random.Random) -> None:
         apply("dev.set", {"id": dev, "mac": MACS[dev].hex(":"), "mtu": mtu, "up": up})
     elif kind == 10:
         apply("param.set", {"forwarding": rng.choice((0, 1, 1)), "xmit_ttl": rng.randrange(2)})
+        apply("param.set", {"forwarding6": rng.choice((0, 1)), "disable6": rng.choice((0, 0, 1))})
     else:
         rig.ports[dev].refuse = rng.choice((0, 0, 0, 5, 64))

@@ -29,6 +29,8 @@ def test_fuzz(seed):
     assert result.connections > 20 and result.created >= result.connections
     # Deep enough: packets were forwarded, and many different things were wrong.
     assert result.sent > result.packets // 10 and len(result.drops) > 20
+    six = [name for name in result.drops if name.startswith(("ip6_", "icmp6_", "nd_"))]
+    assert len(six) > 12
 
 
 def test_the_same_seed_gives_the_same_run():
