@@ -13,6 +13,7 @@ from ipvs.laddr import LaddrStats
 from ipvs.table import Table
 from runtime.intrinsics import store8, store64
 from runtime.jit import JIT
+from stack.drops import DROP_SLOTS
 from tools import fuzz_frames as frames
 from tools.fuzz import Fuzzer, main, show
 from tools.fuzz_checks import check_connections, check_nothing_left, check_packets, live
@@ -75,7 +76,7 @@ def test_an_mbuf_given_back_twice_is_noticed(fuzzer):
 
 
 def test_a_drop_without_name_is_noticed(fuzzer):
-    store64(fuzzer.rig.stack.drops + 8 * 95, 1)
+    store64(fuzzer.rig.stack.drops + 8 * (DROP_SLOTS - 1), 1)
     fails(check_packets, fuzzer, "no name")
 
 
@@ -124,7 +125,7 @@ def test_wrong_frames_are_noticed():
     assert port._fault(good) == ""
     assert "checksum" in port._fault(good[:24] + b"\0\0" + good[26:])
     assert "MAC" in port._fault(bytes(12) + good[12:])
-    assert "IPv4" in port._fault(good[:12] + b"\x86\xdd" + good[14:])
+    assert "IPv6" in port._fault(good[:12] + b"\x86\xdd" + good[14:])
     assert "length" in port._fault(good[:-1])
 
 
