@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from netdev import eal
@@ -141,6 +142,18 @@ def start_port(port: int, config: PortConfig, pool: int) -> PortInfo:
         rss_active=conf.rx_mq_mode != 0 and conf.rss_key != 0,
         limits=limits,
     )
+
+
+def set_multicast(port: int, macs: Iterable[str]) -> None:
+    """Let in exactly these multicast MAC addresses; all of them where the driver cannot choose.
+
+    A driver that filters nothing knows neither; then there is nothing to do.
+    """
+    raw = [bytes.fromhex(mac.replace(":", "")) for mac in macs]
+    dev = eal.cdll("ethdev")
+    table = (ctypes.c_uint8 * (6 * len(raw)))(*b"".join(raw))
+    if dev.rte_eth_dev_set_mc_addr_list(port, table, len(raw)) < 0 and raw:
+        dev.rte_eth_allmulticast_enable(port)
 
 
 def stop_port(port: int) -> None:

@@ -40,7 +40,7 @@ class Settings:
     netif_defs: NetifDefs = block(NetifDefs, "packet buffers and network devices")
     worker_defs: WorkerDefs = block(WorkerDefs, "cores and their queues")
     timer_defs: TimerDefs = block(TimerDefs, "timers")
-    neigh_defs: NeighDefs = block(NeighDefs, "neighbours (ARP)")
+    neigh_defs: NeighDefs = block(NeighDefs, "neighbours (ARP, IPv6 neighbour discovery)")
     ipset_defs: IpsetDefs = block(IpsetDefs, "ipsets", inert=NO_IPSET)
     ipv4_defs: Ipv4Defs = block(Ipv4Defs, "IPv4")
     ipv6_defs: Ipv6Defs = block(Ipv6Defs, "IPv6")

@@ -9,6 +9,7 @@ from control_fakes import Master, add, delete, table
 
 from tools.control.config_dump import command_lines
 from tools.control.providers import NeighbourRow
+from tools.daemon.groups import Groups
 from tools.daemon.link_local import eui64, give, identifier
 from tools.settings_stack import Ipv6Defs
 
@@ -130,6 +131,25 @@ def test_the_dump_recreates_everything_but_what_makes_itself(master):
         "dpip -6 route add default via 2001:db8:1::fe dev dpdk0",
         "dpip neigh add 2001:db8:1::9 lladdr 02:aa:00:00:00:01 dev dpdk0",
     ]
+
+
+def test_rfc4291_2_8_the_groups_a_port_lets_in():
+    joined = []
+    groups = Groups(lambda dev, macs: joined.append((dev, list(macs))))
+    every = "33:33:00:00:00:01"
+    for kind, address, plen in (
+        ("addr.set", "192.0.2.1", 24),
+        ("addr.set", "2001:db8::12:3456", 64),
+        ("addr.set", "fe80::12:3456", 64),  # the same group
+        ("addr.set", "2001:db8::1", 64),
+        ("addr.del", "2001:db8::1", 64),
+        ("addr.del", "2001:db8::12:3456", 64),
+        ("addr.del", "fe80::12:3456", 64),
+    ):
+        groups.heard(kind, {"addr": address, "plen": plen, "dev": 1})
+    groups.heard("route.set", {"dst": "2001:db8::", "plen": 64})
+    group, other = "33:33:ff:12:34:56", "33:33:ff:00:00:01"
+    assert joined == [(1, [every, group]), (1, [every, other, group]), (1, [every, group]), (1, [])]
 
 
 def test_rfc4291_appendix_a_and_rfc7217_link_local_addresses(master):

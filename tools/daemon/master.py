@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ipvs.rss import DEFAULT_KEY
@@ -36,6 +36,7 @@ from tools.daemon import build, link_local, plan
 from tools.daemon.commands import run_commands
 from tools.daemon.counters import SharedCounters
 from tools.daemon.fleet import Fleet
+from tools.daemon.groups import Groups
 from tools.daemon.job import WorkerJob
 from tools.daemon.ports import StartedPort, port_jobs, start_one
 from tools.daemon.reload import reload
@@ -63,6 +64,7 @@ class Master:
         self.published = 0
         self._stop = asyncio.Event()
         self._messages = MasterPort()
+        self._groups = Groups(self._join_groups)
 
     # -- building up ---------------------------------------------------------------------------
 
@@ -166,6 +168,10 @@ class Master:
         """Publisher of the control plane: every worker gets the record, in order."""
         self.published += 1
         self._messages.cast_all(kind, body)
+        self._groups.heard(kind, body)
+
+    def _join_groups(self, dev: int, macs: Iterable[str]) -> None:
+        ethdev.set_multicast(self.ports[dev].number, macs)
 
     async def answer(self, request: Mapping[Any, Any]) -> dict[str, Any]:
         """Answer an operator's request once what it changed is in force in every worker."""

@@ -27,6 +27,8 @@ APART = (
     "ipvs.table",
     "ipvs.pairs",
     "stack.route",
+    "stack.route6",
+    "stack.exthdr",
     "ipvs.create",
     "ipvs.expire",
     "ipvs.rebuild",
