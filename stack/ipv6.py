@@ -49,6 +49,7 @@ from stack.headers import (
 from stack.icmp6 import (
     BEYOND_SCOPE,
     ECHO6,
+    FORWARDED6,
     NO_ROUTE,
     REDIRECT,
     TIME_EXCEEDED6,
@@ -89,6 +90,7 @@ def forward6(stack, route, mbuf, data):
         send_error6(stack, mbuf, data, TOO_BIG6, 0, mtu)
         return IP6_TOO_BIG
     ip.hops -= 1
+    Mbuf(mbuf).packet_type = FORWARDED6
     return send_via6(stack, route, load64(l3 + IP6_DST), load64(l3 + IP6_DST + 8), mbuf, data)
 
 

@@ -6,6 +6,7 @@ from runtime.jit import compiled
 from stack.arp import request
 from stack.context import Stack
 from stack.dad import age_dad
+from stack.icmp6 import tell_unreachable
 from stack.nd_send import solicit
 from stack.neigh import (
     DELAY,
@@ -66,6 +67,8 @@ def _age_one(stack, entry):
     age = (now - n.since) & 0xFFFFFFFF
     if n.state == SEND:
         if age >= SEND_GIVE_UP_MS:
+            if n.ipv6:
+                tell_unreachable(stack, n.queue)
             release_queue(stack, entry, 0)
             n.state = NONE
             n.since = now

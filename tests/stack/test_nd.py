@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from scapy.layers.inet6 import (
+    ICMPv6DestUnreach,
     ICMPv6ND_NA,
     ICMPv6ND_NS,
     ICMPv6NDOptDstLLAddr,
@@ -163,9 +164,15 @@ def test_rfc4861_7_2_2_resolution_and_what_waits_for_it(rig):
 
 
 def test_rfc4861_7_2_2_nobody_answers(rig):
-    send(rig, WAN, ping(dst=SERVER6))
+    rig.apply("neigh.set", addr=CLIENT6, dev=WAN, mac=CLIENT_MAC)
+    about = ping(dst=SERVER6)
+    send(rig, WAN, about)
     assert wait(rig, 2900)[1] == [asked(SERVER6, net6.LAN6, net6.LAN)] * 2  # one each second
-    wait(rig, 300)
+    about[IPv6].hlim -= 1
+    quoted = Raw(bytes(about[IPv6]))
+    error = IPv6(src=WAN6, dst=CLIENT6, hlim=64) / ICMPv6DestUnreach(code=3) / quoted
+    frame = bytes(Ether(src=MACS[0], dst=CLIENT_MAC) / error)
+    assert frame in wait(rig, 300)[0]
     assert rig.drops() == {"neigh_failed": 1}
     assert net6.state(rig, net6.LAN, SERVER6) == "NONE"
 
