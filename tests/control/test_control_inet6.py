@@ -75,8 +75,15 @@ def test_rfc4862_5_4_5_a_duplicate_is_not_used(master):
         "2001:db8:1::2/128 host dpdk0",
         f"{NET}/64 link dpdk0",  # its source is chosen again
     ]
-    last = [b for k, b in master.published.take() if k == "route.set"][-1]
+    records = master.published.take()
+    last = [b for k, b in records if k == "route.set"][-1]
     assert (last["dst"], last["src"]) == (NET, "2001:db8:1::2")
+    assert records[-1] == ("addr.del", {"addr": A, "plen": 64, "dev": 0})
+    kept = [b["addr"] for k, b in master.state.snapshot() if k == "addr.set"]
+    assert kept == ["2001:db8:1::2"]  # a new worker must not announce it either
+    master.ok("addr.set", addr=A, plen=64, dev="dpdk0", valid_lft=0)
+    assert master.published.take() == []
+    assert master.state.inet.found_duplicate(0, address(A)) and master.published.take() == []
     assert [row["addr"] for row in master.ok("addr.show")] == [A, "2001:db8:1::2"]
     assert master.state.inet.found_duplicate(0, address("2001:db8:1::2"))
     assert [row["addr"] for row in master.ok("addr.show")] == [A]

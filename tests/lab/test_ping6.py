@@ -24,15 +24,15 @@ def edit(text: str) -> str:
     return text + "ipv6_defs {\n    forwarding on\n}\n"
 
 
-def speak(node: Node, device: str, address: str, *routes: tuple[str, str]) -> None:
+def speak(node: Node, device: str, address: str, *routes: tuple[str, ...]) -> None:
     """Let a host speak IPv6 on one device, with no addresses of its own making but fe80::."""
     for name in ("all", "default", device):
         node.sysctl(f"net.ipv6.conf.{name}.accept_ra", "0")
         node.sysctl(f"net.ipv6.conf.{name}.accept_dad", "0")
         node.sysctl(f"net.ipv6.conf.{name}.disable_ipv6", "0")
     node.ip("addr", "add", f"{address}/64", "dev", device, "nodad")
-    for prefix, via in routes:
-        node.ip("-6", "route", "replace", prefix, "via", via)
+    for prefix, via, *more in routes:
+        node.ip("-6", "route", "replace", prefix, "via", via, *more)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,8 @@ def lb() -> Iterator[Running]:
         ):
             made.op(line)
         speak(made.client, "eth0", CLIENT, ("2001:db8:19::/64", WAN), (f"{VIP}/128", WAN))
-        speak(server(made), "eth0", SERVER, ("2001:db8:18::/64", LAN))
+        way_back = ("2001:db8:18::/64", LAN, "mtu", str(LAN_MTU))
+        speak(server(made), "eth0", SERVER, way_back)
         yield made
 
 

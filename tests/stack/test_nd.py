@@ -15,8 +15,14 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from stack import neigh
-from stack.address6 import text
-from stack.events import ADDRESS6_CONFLICT, ADDRESS6_DUPLICATE, NEIGHBOUR6_LEARNT, drain
+from stack.address6 import text, words
+from stack.events import (
+    ADDRESS6_CONFLICT,
+    ADDRESS6_DUPLICATE,
+    NEIGHBOUR6_LEARNT,
+    NEIGHBOUR_LEARNT,
+    drain,
+)
 from tests import net6
 from tests.net6 import (
     ALL_NODES,
@@ -36,6 +42,8 @@ from tests.net6 import (
     wait,
 )
 from tests.rig import MACS
+from tools.daemon import listing
+from tools.daemon.companion import event_body
 
 ALL_MAC = "33:33:00:00:00:01"
 OTHER_MAC = "02:cc:00:00:00:0c"
@@ -311,3 +319,21 @@ def test_the_second_worker_learns_but_does_not_announce():
     rig = net6.network(index=1, workers=2)
     rig.apply("addr.set", addr=NEW, dev=WAN, plen=64, check=True)
     assert wait(rig, 1500) == [[], []]
+
+
+def test_what_operator_and_master_are_told(rig):
+    """Rows of `dpip neigh show`, and the texts of events, of both families."""
+    rig.apply("neigh.set", addr=CLIENT6, dev=WAN, mac=CLIENT_MAC, static=True)
+    rig.apply("neigh.set", addr="198.18.0.9", dev=WAN, mac=OTHER_MAC)
+    send(rig, WAN, ping(dst=SERVER6))
+    rows = [tuple(row.values()) for row in listing.neighbours(rig.address)]
+    assert rows == [
+        (CLIENT6, WAN, CLIENT_MAC, "REACHABLE", True),
+        ("198.18.0.9", WAN, OTHER_MAC, "REACHABLE", False),
+        (SERVER6, net6.LAN, None, "SEND", False),
+    ]
+    mac = int.from_bytes(bytes.fromhex(CLIENT_MAC.replace(":", "")), "little")
+    four = event_body(NEIGHBOUR_LEARNT, 0xC6120009, mac, 3)
+    assert four == {"addr": "198.18.0.9", "mac": CLIENT_MAC, "dev": 3}
+    six = event_body(NEIGHBOUR6_LEARNT, *words(SERVER6), mac | 3 << 48)
+    assert six == {"addr": SERVER6, "mac": CLIENT_MAC, "dev": 3}

@@ -95,7 +95,8 @@ class InetControl:
                 "again with sapool",
             )
         old.broadcast, old.scope, old.expires = entry.broadcast, entry.scope, entry.expires
-        self._publish(stream.address_set(old))
+        if not old.duplicate:
+            self._publish(stream.address_set(old))
         self.routing.choose_sources(entry.dev)
 
     def add_link_local(self, device: Device, low: int) -> None:
@@ -110,9 +111,10 @@ class InetControl:
         for entry in found:
             if entry.expires is not None:
                 self._remove(entry)
-            else:
+            elif not entry.duplicate:
                 entry.duplicate = True
                 self.routing.address_unused(entry)
+                self._publish(stream.address_del(entry))
         return bool(found)
 
     def delete_address(self, dev: int, address: Address, plen: int) -> None:
@@ -202,7 +204,7 @@ class InetControl:
         """Records that recreate devices, addresses, routes, neighbours and pools."""
         return [
             *map(stream.device_set, self.devices),
-            *map(stream.address_set, self.addresses),
+            *(stream.address_set(entry) for entry in self.addresses if not entry.duplicate),
             *self.routing.snapshot(),
             *map(stream.neighbour_set, self.neighbours),
             *map(stream.laddr_set, self.pools),
