@@ -22,18 +22,16 @@ def _one_of(*names: str) -> Check:
     return lambda value: isinstance(value, str) and value in names
 
 
-def _address(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and ipaddress.IPv4Address(value) is not None
-    except ValueError:
-        return False
-
-
 def _any_address(value: Any) -> bool:
     try:
         return isinstance(value, str) and "%" not in value and bool(ipaddress.ip_address(value))
     except ValueError:
         return False
+
+
+def _end(value: Any) -> bool:
+    """An address packets are sent to or from; what stands for IPv4 in a record is never ::."""
+    return _any_address(value) and int(ipaddress.ip_address(value)) + (":" not in value) > 0
 
 
 def _mac(value: Any) -> bool:
@@ -54,7 +52,7 @@ def _numbers_by_name(value: Any) -> bool:
 U16, U32 = _number(0, 0xFFFF), _number(0, 0xFFFFFFFF)
 LENGTH, DEVICE = _number(0, 128), U16
 SERVER: dict[str, Check] = {
-    "id": _number(0, MAX_DESTS - 1), "addr": _address, "port": U16, "mode": _one_of(*MODES),
+    "id": _number(0, MAX_DESTS - 1), "addr": _end, "port": U16, "mode": _one_of(*MODES),
     "weight": _number(-(1 << 31), (1 << 31) - 1), "u_thresh?": U32, "inhibited?": _number(0, 1),
 }  # fmt: skip
 
@@ -75,10 +73,10 @@ FIELDS: dict[str, dict[str, Check]] = {
     "route.del": {"dst": _any_address, "plen": LENGTH},
     "neigh.set": {"addr": _any_address, "dev": DEVICE, "mac": _mac},
     "neigh.del": {"addr": _any_address, "dev": DEVICE},
-    "laddr.set": {"id": _number(0, MAX_LADDRS - 1), "addr": _address, "dev": DEVICE},
+    "laddr.set": {"id": _number(0, MAX_LADDRS - 1), "addr": _end, "dev": DEVICE},
     "laddr.del": {"id": _number(0, MAX_LADDRS - 1)},
     "svc.set": {
-        "id": _number(0, MAX_SERVICES - 1), "addr": _address, "port": U16,
+        "id": _number(0, MAX_SERVICES - 1), "addr": _end, "port": U16,
         "proto": _one_of("tcp", "udp", "sctp"), "sched": _one_of(*SCHEDULERS),
         "dests": _list(_server),
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,

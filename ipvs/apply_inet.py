@@ -71,6 +71,10 @@ class InetRecords:
             raise ApplyError(f"no port {body['dev']} in this worker")
         return int(body["dev"])
 
+    def _local_flags6(self, high: int, low: int) -> int:
+        """The same for an IPv6 address."""
+        return 0
+
     def set_device(self, body: dict[str, Any]) -> None:
         """MTU or MAC of a port that the worker was started with."""
         if body["id"] >= self.stack.port_count:
@@ -112,7 +116,9 @@ class InetRecords:
         kind, mtu = KINDS[body["kind"]], body.get("mtu") or 0
         network = ipaddress.IPv6Network((body["dst"], body["plen"]), strict=False)
         prefix = words(network.network_address)
-        way = operations6.way6(body["plen"], kind, body["dev"], mtu, 0)
+        own = body["plen"] == 128 and kind == route.LOCAL
+        flags = self._local_flags6(*prefix) if own else 0
+        way = operations6.way6(body["plen"], kind, body["dev"], mtu, flags)
         hop, source = words(body.get("via") or "::"), words(body.get("src") or "::")
         self._run("route table full", (operations6.ROUTE6_SET, *prefix, way, *hop, *source))
 

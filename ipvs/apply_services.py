@@ -13,10 +13,25 @@ from ipvs.dest import DestStruct
 from ipvs.entry import MODE_NAT, MODES
 from ipvs.rss import Rss
 from ipvs.service import SCHEDULERS, ServiceStruct
-from stack import route
+from stack import route, route6
+from stack.address6 import words
 
 PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
 LONGEST_TIMEOUT = 2_000_000  # seconds, 23 days: idle time is told from a clock of 32 bits of ms
+
+
+def _together(service: str, server: str, mode: str) -> bool:
+    """Whether a mode takes packets from a service's family to the real server's."""
+    if (":" in service) == (":" in server) or mode == "tunnel":
+        return True
+    return ":" in service and mode == "fullnat"
+
+
+def _set_words(record: Any, text: str) -> None:
+    """Enter an address of either family into a record that has fields for both."""
+    wide = ":" in text
+    record.address = 0 if wide else address_number(text)
+    record.high, record.low = words(text) if wide else (0, 0)
 
 
 class ServiceRecords(InetRecords):
@@ -29,7 +44,7 @@ class ServiceRecords(InetRecords):
 
     def set_local_address(self, body: dict[str, Any]) -> None:
         """Create the port pools of a local address; a second record for it changes nothing."""
-        number, address = body["id"], address_number(body["addr"])
+        number, address = body["id"], body["addr"]
         if not 0 <= number < pools.MAX_LADDRS:
             raise ApplyError(f"local address id {number} out of range")
         if body["dev"] >= self.stack.port_count:
@@ -48,13 +63,14 @@ class ServiceRecords(InetRecords):
             self._fill(number, address, body["dev"], known[0])
             self._show(number, body["addr"])
 
-    def _fill(self, number: int, address: int, dev: int, memory: int | None) -> None:
+    def _fill(self, number: int, address: str, dev: int, memory: int | None) -> None:
         """Lay the pools out, in ``memory`` or new memory; ports of live connections are held."""
         w = self.context
         local = pools.Laddr(w.laddrs + number * pools.LADDR_SIZE)
         if memory is None:
             memory = self.worker.memory.take(pools.pool_bytes(self.replicas))
-        local.address, local.port = address, dev
+        _set_words(local, address)
+        local.port = dev
         known_rss = 1 if self.worker.count > 1 and Rss(w.rss).port[dev].size else 0
         marks = (ctypes.c_uint8 * (self.replicas * pools.RING))()
         held = ctypes.addressof(marks)
@@ -74,7 +90,7 @@ class ServiceRecords(InetRecords):
         local = pools.Laddr(self.context.laddrs + number * pools.LADDR_SIZE)
         local.present = 1
         self.pool_memory[number] = (self.pool_memory[number][0], address)
-        self._mark_local(local.address)
+        self._mark_pool(local)
 
     def delete_local_address(self, body: dict[str, Any]) -> None:
         """No new connections from it; those that are go on and return their ports."""
@@ -83,7 +99,16 @@ class ServiceRecords(InetRecords):
             local = pools.Laddr(self.context.laddrs + body["id"] * pools.LADDR_SIZE)
             local.present = 0
             self.pool_memory[body["id"]] = (known[0], "")
+            self._mark_pool(local)
+
+    def _mark_pool(self, local: Any) -> None:
+        """Note on the local route of a pool's address whether it has one."""
+        if local.address:
             self._mark_local(local.address)
+            return
+        found = route6.find_exact6(self.stack.routes6, local.high, local.low, 128)
+        if found and route6.Route6(found).kind == route.LOCAL:
+            route6.Route6(found).flags = self._pool_flags(0, local.high, local.low)
 
     def _mark_local(self, address: int) -> None:
         """Note on the address's local route whether FullNAT replies come to it."""
@@ -92,17 +117,24 @@ class ServiceRecords(InetRecords):
             route.Route(found).flags = self._local_flags(address)
 
     def _local_flags(self, address: int) -> int:
+        return self._pool_flags(address, 0, 0)
+
+    def _local_flags6(self, high: int, low: int) -> int:
+        return self._pool_flags(0, high, low)
+
+    def _pool_flags(self, address: int, high: int, low: int) -> int:
         flags = 0
         for number in self.pool_memory:
             local = pools.Laddr(self.context.laddrs + number * pools.LADDR_SIZE)
-            if local.address == address and local.present:
+            if (local.address, local.high, local.low) == (address, high, low) and local.present:
                 flags = route.SAPOOL | (route.RSS_KNOWN if local.rss_known else 0)
         return flags
 
     def _dest(self, body: dict[str, Any]) -> DestStruct:
         """The record of a real server."""
         dest = DestStruct()
-        dest.address, dest.port = address_number(body["addr"]), body["port"]
+        _set_words(dest, body["addr"])
+        dest.port, dest.wide = body["port"], int(":" in body["addr"])
         dest.mode, dest.weight = MODES[body["mode"]], body["weight"]
         dest.inhibited = 1 if body.get("inhibited") else 0
         upper = body.get("u_thresh") or 0
@@ -118,14 +150,17 @@ class ServiceRecords(InetRecords):
         number = body["id"]
         if body["proto"] not in PROTOCOLS or body["sched"] not in SCHEDULERS:
             raise ApplyError(f"service {number}: protocol or scheduler not supported")
-        address = address_number(body["addr"])
         dests, laddrs = body["dests"], list(body["laddrs"])
         if not all(d["mode"] in MODES for d in dests):
             raise ApplyError(f"service {number}: forwarding mode not supported")
+        if not all(_together(body["addr"], d["addr"], d["mode"]) for d in dests):
+            raise ApplyError(f"service {number}: real server of another family")
         ids = [dest["id"] for dest in dests]
         lists = (self._id_list(number, ids), self._id_list(number, laddrs))
         record = ServiceStruct()
-        record.address, record.port, record.proto = address, body["port"], PROTOCOLS[body["proto"]]
+        _set_words(record, body["addr"])
+        record.port, record.proto = body["port"], PROTOCOLS[body["proto"]]
+        record.wide = int(":" in body["addr"])
         record.dests, record.laddrs = (ctypes.addressof(part) for part in lists)
         record.dest_count, record.laddr_count = len(ids), len(laddrs)
         record.scheduler = SCHEDULERS[body["sched"]]

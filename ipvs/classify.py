@@ -67,7 +67,7 @@ def classify_one(stack, index, mbuf, packet):
         return 0
     shape = load32(data + 12) & SHAPE_MASK
     if shape != SHAPE_IPV4:
-        return classify6(index, mbuf, packet) if shape & SHAPE6_MASK == SHAPE6 else 0
+        return classify6(stack, index, mbuf, packet) if shape & SHAPE6_MASK == SHAPE6 else 0
     l3 = data + ETHER_LEN
     if load16(l3 + 6) & FRAGMENT_MASK:
         return 0

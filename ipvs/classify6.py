@@ -13,6 +13,7 @@ from netdev.abi import Mbuf
 from netdev.mbuf import set_length
 from runtime.intrinsics import load8, load16, load32, prefetch
 from runtime.jit import compiled, inlined
+from stack.context import Stack
 from stack.headers import ETHER_LEN, PROTO_TCP, PROTO_UDP, Tcp, Udp
 
 COMMON6 = 2  # kind of packet, see ipvs/classify.py
@@ -47,13 +48,13 @@ def note_tuple6(index, packet, l3, l4, proto):
 
 
 @compiled
-def classify6(index, mbuf, packet):
+def classify6(stack, index, mbuf, packet):
     """Fill ``packet`` for an IPv6 frame to our MAC; its kind is COMMON6 if every check passed."""
     m = Mbuf(mbuf)
     k = Packet(packet)
     l3 = k.data + ETHER_LEN
     size = m.pkt_len
-    if size < ETHER_LEN + HEADER6 + 8:
+    if size < ETHER_LEN + HEADER6 + 8 or Stack(stack).disabled6:
         return 0
     raw = load16(l3 + 4)
     payload = ((raw & 0xFF) << 8) | (raw >> 8)

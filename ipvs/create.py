@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ipvs.context import SCRATCH, Ipvs, Packet
-from ipvs.dest import DEST_SIZE, Dest, connection_begins
+from ipvs.begin import begin
+from ipvs.context import Ipvs, Packet
+from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import CONN_CLASH, CONN_FULL, NO_DEST, NO_LADDR, NO_PORT
 from ipvs.entry import (
     HASHED1,
@@ -11,10 +12,10 @@ from ipvs.entry import (
     MODE_FULLNAT,
     MODE_TUNNEL,
     ONE_SIDED,
-    QUIESCENT,
     S_SCTP,
     S_TUNNEL,
     SPECIAL,
+    WIDE,
     Entry,
     swap_halves,
     swap_ports,
@@ -22,20 +23,18 @@ from ipvs.entry import (
 )
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port
+from ipvs.pairs import take_pair
 from ipvs.schedulers import schedule
-from ipvs.service import IdList, Service, number_of
+from ipvs.service import IdList, Service
 from ipvs.table import (
-    arm,
     entry_of,
     give_entry,
-    prefetch_side,
-    publish,
     publish_side,
     take_entry,
 )
+from ipvs.wide_entry import SIX, Wide
 from runtime.jit import compiled
 from stack.checksum import difference
-from stack.context import NEVER, Stack
 from stack.headers import PROTO_SCTP
 
 LADDR_TRIES = 16
@@ -59,7 +58,8 @@ def _words(addresses):
 
 
 @compiled
-def _halves(ports):
+def words_of_ports(ports):
+    """Both ports as the words a checksum sums."""
     return (ports & 0xFFFF) + ((ports >> 16) & 0xFFFF)
 
 
@@ -69,8 +69,8 @@ def set_deltas(entry):
     e = Entry(entry)
     a0 = _words(e.side[0].addresses)
     a1 = _words(e.side[1].addresses)
-    p0 = _halves(e.side[0].ports)
-    p1 = _halves(e.side[1].ports)
+    p0 = words_of_ports(e.side[0].ports)
+    p1 = words_of_ports(e.side[1].ports)
     e.forward[0].l3_delta = difference(a0, a1)
     e.forward[1].l3_delta = difference(a1, a0)
     e.forward[0].l4_delta = difference(a0 + p0, a1 + p1)
@@ -97,7 +97,7 @@ def _take_local(ipvs, service, entry, dest):
         s.laddr_position = at
         number = ids.id[at]
         a = Laddr(w.laddrs + number * LADDR_SIZE)
-        if a.present == 0:
+        if a.present == 0 or a.address == 0:
             continue
         stats = w.laddr_stats + number * LADDR_STATS_SIZE
         replica = replica_of(a.ptr, d.address, d.port)
@@ -141,7 +141,7 @@ def _fill_sides(ipvs, service, entry, packet, dest):
 
 
 @compiled
-def _side1_taken(ipvs, entry):
+def side1_taken(ipvs, entry):
     """1 when another connection already receives what this one would on side 1."""
     w = Ipvs(ipvs)
     e = Entry(entry)
@@ -152,64 +152,66 @@ def _side1_taken(ipvs, entry):
 
 
 @compiled
+def create_4in6(ipvs, service, packet, number):
+    """New connection of an IPv4 service whose real server ``number`` is at the IPv6 end of a
+    tunnel; its reference, or minus a drop reason."""
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    d = Dest(w.dests + number * DEST_SIZE)
+    if d.mode != MODE_TUNNEL:
+        return -NO_DEST
+    slot = take_pair(w.table)
+    if slot == 0:
+        return -CONN_FULL
+    e = Entry(entry_of(w.table, slot))
+    e.side[0].addresses = k.addresses
+    e.side[0].ports = k.ports
+    e.side[1].addresses = 0
+    e.side[1].ports = swap_ports(k.ports) | SIX
+    e.laddr = 0
+    e.replica = 0
+    # The outer header's addresses; resolve enters ours.
+    outer = Wide(e.ptr).side[1]
+    outer.src_high = d.high
+    outer.src_low = d.low
+    return begin(ipvs, service, slot, number, WIDE | ONE_SIDED | SPECIAL, S_TUNNEL)
+
+
+@compiled
 def create(ipvs, service, packet):
     """New connection of ``service`` for the packet.
 
     Returns its reference (side 0), or minus a drop reason.  Nothing is left behind on failure.
     """
     w = Ipvs(ipvs)
-    s = Service(service)
     number = schedule(service, w.dests, w.dest_stats)
     if number < 0:
         return -NO_DEST
     dest = w.dests + number * DEST_SIZE
+    if Dest(dest).wide:
+        return create_4in6(ipvs, service, packet, number)
     slot = take_entry(w.table)
     if slot == 0:
         return -CONN_FULL
     entry = entry_of(w.table, slot)
-    e = Entry(entry)
     mode = Dest(dest).mode
     reason = _fill_sides(ipvs, service, entry, packet, dest)
     two_sided = mode != MODE_DR and mode != MODE_TUNNEL
-    if reason == 0 and two_sided and mode != MODE_FULLNAT and _side1_taken(ipvs, entry):
+    if reason == 0 and two_sided and mode != MODE_FULLNAT and side1_taken(ipvs, entry):
         reason = CONN_CLASH
     if reason != 0:
         give_entry(w.table, slot)
         return -reason
-    stack = Stack(w.stack)
-    e.mode = mode
-    e.dest = number
-    e.service = number_of(w.services, service)
-    e.flags = HASHED1 if two_sided else ONE_SIDED
-    e.special = 0
-    if mode == MODE_TUNNEL:
-        e.special = S_TUNNEL
-        e.flags = e.flags | SPECIAL
-    if s.proto == PROTO_SCTP:
-        e.special = e.special | S_SCTP
-        e.flags = e.flags | SPECIAL
-    if s.expire_quiescent:
-        e.flags = e.flags | QUIESCENT
-    e.state = 0
-    e.last = stack.now
-    e.created = stack.now
-    e.timeout = w.init_timeout
-    e.fixed_timeout = s.conn_timeout
-    e.forward[0].generation = NEVER
-    e.forward[1].generation = NEVER
     set_deltas(entry)
-    arm(w.table, slot, stack.now, w.init_timeout)
-    connection_begins(w.dests, w.dest_stats, number)
-    if mode == MODE_FULLNAT and w.pending_count < SCRATCH:
-        # The tuple is ours alone and no reply can come before the packet is sent: the server's
-        # side is entered at the end of the burst, when its index line has arrived.
-        prefetch_side(w.table, slot, 1)
-        w.pending[w.pending_count] = slot
-        w.pending_count += 1
-        publish(w.table, slot, 1)
-    else:
-        publish(w.table, slot, 2 if two_sided else 1)
-    return slot * 2
+    special = 0
+    if mode == MODE_TUNNEL:
+        special = S_TUNNEL
+    if Service(service).proto == PROTO_SCTP:
+        special = special | S_SCTP
+    flags = HASHED1 if two_sided else ONE_SIDED
+    if special:
+        flags = flags | SPECIAL
+    return begin(ipvs, service, slot, number, flags, special)
 
 
 @compiled

@@ -38,3 +38,9 @@ ICMP_UNRELATED = reason(
 )
 SCTP_CHECKSUM = reason(IPVS_BASE + 46, "sctp_checksum", "CRC32c of an SCTP packet is wrong")
 SCTP_CHUNK = reason(IPVS_BASE + 47, "sctp_chunk", "SCTP packet without a whole first chunk")
+DIGEST_CLASH = reason(
+    IPVS_BASE + 60, "digest_clash", "IPv6 packet whose address digest is another connection's"
+)
+UDP6_CHECKSUM = reason(
+    IPVS_BASE + 61, "udp6_checksum", "UDP over IPv6 without checksum (RFC 8200 8.1)"
+)

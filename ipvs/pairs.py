@@ -61,8 +61,8 @@ def take_pair(table):
             return 0
     t.count += 1
     following = t.pairs if t.pairs != 0 else t.high + 1
-    for line in range(0, 2 * ENTRY_SIZE, 64):
-        prefetch_write(t.entries + following * ENTRY_SIZE + line)
+    for line in range(4):
+        prefetch_write(t.entries + following * ENTRY_SIZE + line * 64)
     return number
 
 

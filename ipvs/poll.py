@@ -9,15 +9,19 @@ need was prefetched by the one before.
 from __future__ import annotations
 
 from ipvs.classify import COMMON, classify
+from ipvs.classify6 import COMMON6, HEADER6
 from ipvs.context import MBUFS_AT, PACKET_SIZE, PACKETS_AT, Ipvs, Packet
 from ipvs.create import publish_pending
 from ipvs.entry import ENTRY_SIZE
 from ipvs.index import candidate
 from ipvs.known import forward_at_once
 from ipvs.miss import miss
+from ipvs.miss6 import miss6
 from ipvs.slow import receive_slow
 from ipvs.stages import CLASSIFY, HANDLE, LOOK_UP, RECEIVE, begin, lap
 from ipvs.table import Table
+from ipvs.wide import forward_wide
+from ipvs.wide_entry import WIDE_AT
 from netdev.abi import Mbuf
 from netdev.port import BURST, Port, receive
 from runtime.intrinsics import load64, prefetch, prefetch_write
@@ -39,6 +43,12 @@ def look_up(ipvs, count):
             reference = candidate(k.bucket, k.tag)
             k.reference = reference
             prefetch_write(entries + (reference >> 1) * ENTRY_SIZE)
+        elif k.kind == COMMON6:
+            reference = candidate(k.bucket, k.tag)
+            k.reference = reference
+            at = entries + (reference >> 1) * ENTRY_SIZE
+            prefetch_write(at)
+            prefetch(at + WIDE_AT)
 
 
 @inlined
@@ -56,12 +66,18 @@ def handle(ipvs, count, handed):
     for i in range(count):
         packet = ipvs + PACKETS_AT + i * PACKET_SIZE
         k = Packet(packet)
-        if k.kind != COMMON:
-            reason = receive_slow(ipvs, packet, handed)
-        elif k.reference != 0 and matches(w.table, packet, k.reference):
-            reason = forward_at_once(ipvs, packet, k.reference, k.data + ETHER_LEN + 20)
+        if k.kind == COMMON:
+            if k.reference != 0 and matches(w.table, packet, k.reference):
+                reason = forward_at_once(ipvs, packet, k.reference, k.data + ETHER_LEN + 20)
+            else:
+                reason = miss(ipvs, packet, handed, k.data + ETHER_LEN + 20)
+        elif k.kind == COMMON6:
+            if k.reference != 0 and matches(w.table, packet, k.reference):
+                reason = forward_wide(ipvs, packet, k.reference, k.data + ETHER_LEN + HEADER6)
+            else:
+                reason = miss6(ipvs, packet, handed, k.data + ETHER_LEN + HEADER6)
         else:
-            reason = miss(ipvs, packet, handed, k.data + ETHER_LEN + 20)
+            reason = receive_slow(ipvs, packet, handed)
         if reason != 0:
             drop(w.stack, k.mbuf, reason)
     if w.pending_count != 0:

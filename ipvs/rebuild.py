@@ -24,6 +24,7 @@ from ipvs.table import (
     publish,
 )
 from ipvs.tcp import TCP_STATES
+from ipvs.wide_entry import SIX, Wide
 from runtime import wheel
 from runtime.intrinsics import load8, store8
 from runtime.jit import compiled
@@ -116,9 +117,11 @@ def mark_ports(table, laddr, marks, replicas):
     for number in range(1, t.high + 1):
         e = Entry(entry_of(table, number))
         if e.live == LIVE and e.laddr == laddr + 1:
-            server = e.side[1].addresses
-            low = ((server >> 8) & 0xFF00) | ((server >> 24) & 0xFF)
             ports = e.side[1].ports
+            server = e.side[1].addresses
+            if ports & SIX:
+                server = (Wide(e.ptr).side[1].src_low >> 32) & 0xFFFFFFFF
+            low = ((server >> 8) & 0xFF00) | ((server >> 24) & 0xFF)
             e.replica = (low + ((ports & 0xFF) << 8) + ((ports >> 8) & 0xFF)) & (replicas - 1)
             at = marks + e.replica * RING + (((ports >> 8) & 0xFF00) | ((ports >> 24) & 0xFF))
             if load8(at):

@@ -16,7 +16,9 @@ from ipvs.entry import (
     MODE_FULLNAT,
     MODE_SNAT,
     ONE_SIDED,
+    S_NAT64,
     S_TUNNEL,
+    WIDE,
     Entry,
     Forward,
     Side,
@@ -25,6 +27,7 @@ from ipvs.entry import (
     tuple_hash,
 )
 from ipvs.handover import hand_over
+from ipvs.icmp64 import error_to_ipv6
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek import seek
 from ipvs.steps import mtu_towards, next_hop, send, tally
@@ -164,6 +167,18 @@ def _unrelated(ipvs, packet, reason):
 
 
 @compiled
+def _error_between(ipvs, packet, reference, icmp, length, l4):
+    """An error about a packet of a connection that is IPv6 on its other side."""
+    w = Ipvs(ipvs)
+    entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
+    if is_local(w.stack, Ipv4(Packet(packet).data + ETHER_LEN).src, -1):
+        return IP_LOOP
+    if Entry(entry).special & S_NAT64:
+        return error_to_ipv6(ipvs, packet, entry, icmp, length, l4)
+    return ICMP_UNRELATED
+
+
+@compiled
 def receive_error(ipvs, packet, handed, icmp, length):
     """An ICMP error of ``length`` bytes; 0 or a drop reason."""
     w = Ipvs(ipvs)
@@ -183,6 +198,9 @@ def receive_error(ipvs, packet, handed, icmp, length):
     hashed = tuple_hash(w.index + SEED_AT, addresses, ports)
     reference = find(w.index, home(w.index, hashed), tag_of(hashed), addresses, ports)
     if reference != 0:
+        entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
+        if Entry(entry).flags & WIDE:
+            return _error_between(ipvs, packet, reference, icmp, length, l4)
         return forward_error(ipvs, packet, reference, icmp, length)
     sport = swap16(ports & 0xFFFF)
     dport = swap16((ports >> 16) & 0xFFFF)

@@ -7,6 +7,8 @@ from ipvs.create import swap32
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import DEST_ROUTE, TUNNEL_SOURCE
 from ipvs.entry import LOW_MTU, MODE_DR, S_TUNNEL, SPECIAL, Entry
+from ipvs.resolve6 import resolve6, route_mtu6
+from ipvs.wide_entry import SIX
 from netdev.port import Port
 from runtime.jit import compiled
 from stack.arp import source_for
@@ -39,6 +41,8 @@ def _tunnel_from(ipvs, entry, target, port):
 @compiled
 def resolve(ipvs, entry, side):
     """Find the next hop of one direction and remember it in the entry; 0 or a drop reason."""
+    if Entry(entry).side[side ^ 1].ports & SIX:
+        return resolve6(ipvs, entry, side)
     w = Ipvs(ipvs)
     s = Stack(w.stack)
     target = target_of(ipvs, entry, side)
@@ -73,6 +77,8 @@ def resolve(ipvs, entry, side):
 @compiled
 def route_mtu(ipvs, entry, side, mtu):
     """MTU of the route of one direction if it is below ``mtu``, the port's; else ``mtu``."""
+    if Entry(entry).side[side ^ 1].ports & SIX:
+        return route_mtu6(ipvs, entry, side, mtu)
     found = lookup(Stack(Ipvs(ipvs).stack).routes, target_of(ipvs, entry, side))
     if found != 0 and Route(found).mtu != 0 and Route(found).mtu < mtu:
         return Route(found).mtu

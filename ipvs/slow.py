@@ -5,22 +5,20 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.entry import tuple_hash
 from ipvs.index import SEED_AT, home, tag_of
+from ipvs.l4_check import check_l4
 from ipvs.miss import miss
 from ipvs.related import receive_icmp
 from ipvs.sctp import check_sctp
+from ipvs.slow6 import receive_slow_ipv6
 from netdev.abi import Mbuf
 from runtime.intrinsics import load32, load64
 from runtime.jit import compiled
 from stack.arp import receive_arp
-from stack.check6 import check_ipv6
 from stack.drops import (
     ETH_SHORT,
     ETH_TYPE,
     IP_FRAGMENT,
-    L4_SHORT,
     SEGMENTED,
-    TCP_OFFSET,
-    UDP_LENGTH,
 )
 from stack.headers import (
     ETHER_ARP,
@@ -35,25 +33,8 @@ from stack.headers import (
     PROTO_UDP,
     Ether,
     Ipv4,
-    Tcp,
-    Udp,
 )
 from stack.ipv4 import check_header, frame_class, receive_ipv4
-from stack.ipv6 import receive_ipv6
-
-
-@compiled
-def check_l4(l4, available, proto):
-    """0 when the TCP or UDP header fits ``available`` bytes and its lengths agree."""
-    if proto == PROTO_TCP:
-        if available < 20:
-            return L4_SHORT
-        offset = (Tcp(l4).offset >> 4) * 4
-        return 0 if (offset >= 20 and offset <= available) else TCP_OFFSET
-    if available < 8:
-        return L4_SHORT
-    length = Udp(l4).length
-    return 0 if (length >= 8 and length <= available) else UDP_LENGTH
 
 
 @compiled
@@ -112,17 +93,6 @@ def receive_slow_ipv4(ipvs, packet, handed):
 
 
 @compiled
-def receive_slow_ipv6(ipvs, packet):
-    """One IPv6 frame through every check; 0 or a drop reason."""
-    stack = Ipvs(ipvs).stack
-    k = Packet(packet)
-    reason = check_ipv6(stack, k.mbuf, k.data)
-    if reason != 0:
-        return reason
-    return receive_ipv6(stack, k.mbuf, k.data)
-
-
-@compiled
 def receive_slow(ipvs, packet, handed):
     """Any frame that is not of the common shape; 0 or a drop reason."""
     k = Packet(packet)
@@ -135,7 +105,7 @@ def receive_slow(ipvs, packet, handed):
     if kind == ETHER_IPV4:
         return receive_slow_ipv4(ipvs, packet, handed)
     if kind == ETHER_IPV6:
-        return receive_slow_ipv6(ipvs, packet)
+        return receive_slow_ipv6(ipvs, packet, handed)
     if kind == ETHER_ARP:
         return receive_arp(Ipvs(ipvs).stack, k.mbuf, k.data, m.pkt_len, m.port)
     return ETH_TYPE

@@ -53,44 +53,61 @@ def _hash_word(key: bytes, first_bit: int) -> list[bytes]:
     return code
 
 
-def program(key: bytes) -> bytes:
-    """The eBPF instructions: queue number for TCP and UDP over IPv4, queue 0 for the rest."""
-    head = [
-        _op(MOV64_REG, R6, 1),
-        _op(MOV32_IMM, R8, immediate=0),
-        _op(LDH_ABS, immediate=12),
-    ]
-    checks: list[tuple[bytes, int, int]] = [
-        (b"", JNE, 0x0800),
-        (_op(LDH_ABS, immediate=20), JSET, 0x3FFF),
-    ]
-    body = [_op(LDB_ABS, immediate=23), _op(JEQ, R0, offset=1, immediate=6)]
-    body_check = (JNE, 17)
-    tail = [
-        _op(LDB_ABS, immediate=14),
-        _op(AND32, R0, immediate=15),
-        _op(LSH32, R0, immediate=2),
-        _op(MOV32_REG, R9, R0),
-        _op(LDW_ABS, immediate=26),
-        *_hash_word(key, 0),
-        _op(LDW_ABS, immediate=30),
-        *_hash_word(key, 32),
-        _op(LDW_IND, src=R9, immediate=14),
-        *_hash_word(key, 64),
-        _op(MOV32_REG, R0, R8),
-        _op(AND32, R0, immediate=TABLE - 1),
-        _op(EXIT),
-    ]
-    code = list(head)
-    end = len(head) + sum(1 + bool(load) for load, _, _ in checks) + len(body) + 1 + len(tail)
+def _words(key: bytes, first: int, count: int, first_bit: int) -> list[bytes]:
+    """Hash ``count`` words of the frame from byte ``first`` on, as bits ``first_bit``.."""
+    code = []
+    for word in range(count):
+        code += [_op(LDW_ABS, immediate=first + 4 * word), *_hash_word(key, first_bit + 32 * word)]
+    return code
+
+
+def _answer() -> list[bytes]:
+    return [_op(MOV32_REG, R0, R8), _op(AND32, R0, immediate=TABLE - 1), _op(EXIT)]
+
+
+def _guarded(checks: list[tuple[list[bytes], int, int]], body: list[bytes]) -> list[bytes]:
+    """``body``, jumped over when one of the checks (load, jump, value) says so."""
+    code: list[bytes] = []
+    left = sum(len(load) + 1 for load, _, _ in checks) + len(body)
     for load, jump, value in checks:
-        if load:
-            code.append(load)
-        code.append(_op(jump, R0, offset=end - len(code) - 1, immediate=value))
-    code += body
-    code.append(_op(body_check[0], R0, offset=end - len(code) - 1, immediate=body_check[1]))
-    code += tail
-    return b"".join([*code, _op(MOV32_IMM, R0, immediate=0), _op(EXIT)])
+        code += load
+        left -= len(load) + 1
+        code.append(_op(jump, R0, offset=left, immediate=value))
+    return code + body
+
+
+def program(key: bytes) -> bytes:
+    """The eBPF instructions: queue number for TCP and UDP, queue 0 for the rest.
+
+    IPv6 packets with extension headers and fragments are of the rest, as on most NICs.
+    """
+    tcp_or_udp = _op(JEQ, R0, offset=1, immediate=6)  # over the check for UDP behind it
+    four = _guarded(
+        [
+            ([_op(LDH_ABS, immediate=12)], JNE, 0x0800),
+            ([_op(LDH_ABS, immediate=20)], JSET, 0x3FFF),
+            ([_op(LDB_ABS, immediate=23), tcp_or_udp], JNE, 17),
+        ],
+        [
+            _op(LDB_ABS, immediate=14),
+            _op(AND32, R0, immediate=15),
+            _op(LSH32, R0, immediate=2),
+            _op(MOV32_REG, R9, R0),
+            *_words(key, 26, 2, 0),
+            _op(LDW_IND, src=R9, immediate=14),
+            *_hash_word(key, 64),
+            *_answer(),
+        ],
+    )
+    six = _guarded(
+        [
+            ([_op(LDH_ABS, immediate=12)], JNE, 0x86DD),
+            ([_op(LDB_ABS, immediate=20), tcp_or_udp], JNE, 17),
+        ],
+        [*_words(key, 22, 9, 0), *_answer()],
+    )
+    head = [_op(MOV64_REG, R6, 1), _op(MOV32_IMM, R8, immediate=0)]
+    return b"".join([*head, *four, *six, _op(MOV32_IMM, R0, immediate=0), _op(EXIT)])
 
 
 def load(code: bytes) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 
 from netdev.abi import FastPath, FastPathStruct, Mbuf
 from netdev.port import Port
-from perf import network, traffic
+from perf import network, network6, traffic
 from runtime.intrinsics import call3, load64, mulhi, store16, store32, store64, wrap
 from runtime.jit import compiled
 from runtime.pointers import view
@@ -31,7 +31,7 @@ class GeneratorStruct(ctypes.Structure):
     """State of a generator; DPDK would call it a receive queue."""
 
     _fields_ = [
-        ("template", ctypes.c_uint8 * 64),  # source address, port and checksums zero
+        ("template", ctypes.c_uint8 * 80),  # source address, port and checksums zero
         ("burst", ctypes.c_int64),  # the driver's receive function and queue
         ("queue", ctypes.c_int64),
         ("order", ctypes.c_int64),
@@ -41,6 +41,7 @@ class GeneratorStruct(ctypes.Structure):
         ("l4_sum", ctypes.c_int64),
         ("check_at", ctypes.c_int64),  # of the L4 checksum
         ("limit", ctypes.c_int64),  # frames still to come, in order only
+        ("six", ctypes.c_int64),  # 1: IPv6 frames
     ]
 
 
@@ -71,6 +72,23 @@ def write_frame(generator, data, flow):
 
 
 @compiled
+def write_frame6(generator, data, flow):
+    """A whole 80-byte IPv6 frame of ``flow`` at ``data``."""
+    g = Generator(generator)
+    for word in range(10):
+        store64(data + word * 8, load64(generator + word * 8))
+    address = FIRST_CLIENT + flow % HOSTS
+    port = _swap16(FIRST_PORT + flow // HOSTS)
+    high = _swap16(address >> 16)
+    low = _swap16(address & 0xFFFF)
+    store32(data + 34, high | (low << 16))
+    store16(data + 54, port)
+    check = fold(g.l4_sum + high + low + port) ^ 0xFFFF
+    store16(data + g.check_at, check if check != 0 else 0xFFFF)
+    return 0
+
+
+@compiled
 def generate(generator, array, count):
     """Receive up to ``count`` mbufs of the driver and fill them; returns how many."""
     g = Generator(generator)
@@ -89,7 +107,10 @@ def generate(generator, array, count):
             position = wrap(position * LCG_A + LCG_C)
             flow = mulhi(position, flows)
         m = Mbuf(load64(array + i * 8))
-        write_frame(generator, m.buf_addr + m.data_off, flow)
+        if g.six:
+            write_frame6(generator, m.buf_addr + m.data_off, flow)
+        else:
+            write_frame(generator, m.buf_addr + m.data_off, flow)
     g.position = position
     g.limit -= got
     return got
@@ -130,17 +151,21 @@ class Source:
     def _template(self, flags: int) -> None:
         frame = traffic.forward(np.zeros(1, np.int64), self.proto, self.mac, flags)[0].tobytes()
         at = 50 if self.proto == "tcp" else 40
-        blank = bytearray(frame.ljust(64, b"\0"))
-        for begin, end in ((24, 26), (26, 30), (34, 36), (at, at + 2)):
-            blank[begin:end] = bytes(end - begin)
-        ctypes.memmove(self.address, bytes(blank), 64)
+        self._put(frame.ljust(64, b"\0"), ((24, 26), (26, 30), (34, 36), (at, at + 2)), at)
         g = Generator(self.address)
-        g.check_at = at
         g.l3_sum = sum_bytes(self.address + 14, 20)
         total = int.from_bytes(frame[16:18], "big")
         pseudo = network.PROTOCOLS[self.proto] + total - 20
         g.l4_sum = sum_bytes(self.address + 26, 8) + sum_bytes(self.address + 34, total - 20)
         g.l4_sum += _swap16(pseudo)
+
+    def _put(self, frame: bytes, zero: tuple[tuple[int, int], ...], check_at: int) -> None:
+        """Make a frame the template, with what varies between flows set to zero."""
+        blank = bytearray(frame)
+        for begin, end in zero:
+            blank[begin:end] = bytes(end - begin)
+        ctypes.memmove(self.address, bytes(blank), len(blank))
+        Generator(self.address).check_at = check_at
 
     def opening(self) -> None:
         """Frames that open connections: TCP SYN; UDP has no difference."""
@@ -160,3 +185,17 @@ class Source:
         g = Generator(self.address)
         g.order, g.flows, g.limit = RANDOM, flows, 0
         g.position = seed * 0x5851F42D4C957F2D & 0x7FFFFFFFFFFFFFFF
+
+
+class Source6(Source):
+    """The same with IPv6 frames."""
+
+    def _template(self, flags: int) -> None:
+        frame = network6.client_frame(self.proto, self.mac, flags)
+        at = network6.L4 + (16 if self.proto == "tcp" else 6)
+        self._put(frame, ((34, 38), (54, 56)), at)
+        g = Generator(self.address)
+        length = int.from_bytes(frame[18:20], "big")
+        g.six = 1
+        g.l4_sum = sum_bytes(self.address + 22, 32) + sum_bytes(self.address + 54, length)
+        g.l4_sum += _swap16(network.PROTOCOLS[self.proto]) + _swap16(length)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from perf import network
+from perf import network, network6
 from perf.balancer import Bench, check_nothing_lost, load, services_of
 from perf.errors import PerfError
-from perf.generator import Source
+from perf.generator import Source, Source6
 from perf.oracle import Oracle
 from tools.settings_model import Settings
 
@@ -16,6 +16,7 @@ BUFFERS = 16383
 BURST = 32
 MAC = bytes.fromhex("02aa00000001")
 VDEV = "net_null0,size=60,copy=0"
+VDEV6 = f"net_null0,size={network6.FRAME},copy=0"
 FEATURES = ("xmit_ttl",)  # every optional feature of the packet path that a switch turns on
 
 
@@ -35,16 +36,26 @@ def _all(block: Any, seconds: int) -> dict[str, Any]:
     return {name: seconds for name in block.__dataclass_fields__}
 
 
+def slots_for(connections: int, family: int) -> int:
+    """Slots of a table for so many connections: an IPv6 one takes an even slot and the next."""
+    return connections if family == 4 else 2 * connections + 1
+
+
 def build(job: dict[str, Any]) -> tuple[Bench, Source]:
     """A balancer on a null port that our generator feeds.
 
-    The job names mode, proto, table (connections), and perhaps features and timeout (seconds).
+    The job names mode, proto, table (connections), and perhaps family (4 or 6), features and
+    timeout (seconds).
     """
-    proto = job["proto"]
+    proto, six = job["proto"], job.get("family") == 6
     text = network.config(services_of(proto), job["mode"], VDEV, job["table"])
+    if six:
+        services = [(proto, network6.VIP, network.PORT)]
+        lines = network6.commands(services, job["mode"])
+        text = network.text(lines, VDEV6, slots_for(job["table"], 6))
     config = adapted(load(text, BUFFERS), job.get("features", []), job.get("timeout"))
     bench = Bench(config, MAC, name=job["name"])
-    source = Source(bench.port, proto, MAC)
+    source = (Source6 if six else Source)(bench.port, proto, MAC)
     source.in_order(0, 0)
     bench.run(1)  # sends the announcements of our addresses
     return bench, source
@@ -52,7 +63,11 @@ def build(job: dict[str, Any]) -> tuple[Bench, Source]:
 
 def oracle_of(job: dict[str, Any]) -> Oracle:
     """The oracle for what ``build`` made."""
-    oracle = Oracle(job["mode"], {(network.number(network.VIP), network.PORT)}, MAC)
+    if job.get("family") == 6:
+        oracle: Oracle = network6.Oracle6(job["mode"], MAC)
+    else:
+        services = {(network.number(network.VIP), network.PORT)}
+        oracle = Oracle(job["mode"], services, MAC)
     oracle.ttl = 1 if "xmit_ttl" in job.get("features", []) else 0
     return oracle
 

@@ -20,8 +20,8 @@ LOCALS = tuple(f"198.19.0.{n}" for n in range(200, 217))
 
 MODES = ("fullnat", "nat", "dr", "tunnel")
 PROTOCOLS = {"udp": 17, "tcp": 6}
-_SERVICE_OPTION = {"udp": "-u", "tcp": "-t"}
-_MODE_OPTION = {"fullnat": "-b", "nat": "-m", "dr": "-g", "tunnel": "-i"}
+SERVICE_OPTION = {"udp": "-u", "tcp": "-t"}
+MODE_OPTION = {"fullnat": "-b", "nat": "-m", "dr": "-g", "tunnel": "-i"}
 
 Service = tuple[str, str, int]  # protocol, address, port
 
@@ -43,10 +43,10 @@ def _text(mac: bytes) -> str:
 def service_commands(service: Service, mode: str) -> list[str]:
     """The operator's commands for one virtual service with all real servers."""
     proto, address, port = service
-    key = f"{_SERVICE_OPTION[proto]} {address}:{port}"
+    key = f"{SERVICE_OPTION[proto]} {address}:{port}"
     lines = [f"ipvsadm -A {key} -s rr"]
     for server in SERVERS:
-        lines.append(f"ipvsadm -a {key} -r {server}:{port} {_MODE_OPTION[mode]} -w 1")
+        lines.append(f"ipvsadm -a {key} -r {server}:{port} {MODE_OPTION[mode]} -w 1")
     if mode == "fullnat":
         lines += [f"ipvsadm -P {key} -z {local} -F {DEVICE}" for local in LOCALS]
     return lines
@@ -68,7 +68,12 @@ def commands(services: Iterable[Service], mode: str) -> list[str]:
 
 def config(services: Iterable[Service], mode: str, vdev: str, table: int) -> str:
     """A dpvs.conf for these services over DPDK device ``vdev``, ``table`` connections."""
-    body = "\n".join(f"    {line}" for line in commands(services, mode))
+    return text(commands(services, mode), vdev, table)
+
+
+def text(lines: Iterable[str], vdev: str, table: int) -> str:
+    """A dpvs.conf with these commands."""
+    body = "\n".join(f"    {line}" for line in lines)
     return f"""\
 global_defs {{
     name perf

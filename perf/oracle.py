@@ -75,17 +75,30 @@ class Oracle:
         default_factory=lambda: {network.number(s): network.mac_of(s) for s in network.SERVERS}
     )
     locals: set[int] = field(default_factory=lambda: {network.number(a) for a in network.LOCALS})
+    gateway: bytes = network.mac_of(network.GATEWAY)
+
+    def ends(self, frame: bytes) -> Ends:
+        """Addresses and ports of a frame."""
+        return ends_of(frame)
+
+    def server_of(self, sent: bytes) -> int:
+        """The real server a frame's MAC address belongs to."""
+        return int.from_bytes(sent[2:6], "big")
+
+    def rewrite(self, frame: bytes, ends: Ends, to: bytes) -> bytes:
+        """What is sent for ``frame`` when it gets these ends."""
+        return rewritten(frame, ends, to, self.mac, self.ttl)
 
     def check(self, received: bytes, sent: bytes) -> None:
         """Raises PerfError naming the first difference between ``sent`` and what it must be."""
         if self.mode == "tunnel":
             return self._in_tunnel(received, sent)
-        was, now = ends_of(received), ends_of(sent)
+        was, now = self.ends(received), self.ends(sent)
         if (was[1], was[3]) in self.services:
             to = self._to_server(was, now, sent)
         else:
             now, to = self._to_client(was, now)
-        wanted = rewritten(received, now, to, self.mac, self.ttl)
+        wanted = self.rewrite(received, now, to)
         _compare(received, sent, wanted)
 
     def _in_tunnel(self, received: bytes, sent: bytes) -> None:
@@ -116,7 +129,7 @@ class Oracle:
         if before != now:
             raise PerfError(f"packets of one flow left with different addresses: {before}, {now}")
         if self.mode == "dr":
-            server = int.from_bytes(sent[2:6], "big")
+            server = self.server_of(sent)
             right = now == was
         else:
             server = now[1]
@@ -137,4 +150,4 @@ class Oracle:
                 raise PerfError(f"reply {was} left as {now}, which is from no virtual service")
         else:
             now = (client[1], client[0], client[3], client[2])
-        return now, network.mac_of(network.GATEWAY)
+        return now, self.gateway

@@ -6,15 +6,16 @@ them; the generator's cost is measured in the same run and subtracted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from ipvs.table import table_bytes
-from perf import network
+from perf import network, network6
 from perf.child import in_child
 from perf.huge import pages_for, reserved
-from perf.live import BUFFERS, FEATURES
+from perf.live import BUFFERS, FEATURES, slots_for
 from perf.options import CPU, ROUNDS, SECONDS, Counts
 from perf.report import Report, trio
 from perf.traffic import MAX_FLOWS
@@ -34,12 +35,26 @@ def add(report: Report, name: str, result: dict[str, Any]) -> None:
     )  # fmt: skip
 
 
+def cases(
+    modes: tuple[str, ...], protos: tuple[str, ...], family: str, switched: list[bool]
+) -> Iterator[tuple[str, str, int, bool]]:
+    """(mode, protocol, family, features) of each table line, families next to each other."""
+    for mode in modes or network.MODES:
+        for proto in protos or (("udp", "tcp") if mode == "fullnat" else ("udp",)):
+            for on in switched:
+                for number in (4, 6) if family == "both" else (int(family),):
+                    if number == 4 or mode in network6.MODES:
+                        yield mode, proto, number, on
+
+
 @click.command()
 @click.option("--sessions", type=Counts(MAX_FLOWS), default=SESSIONS, show_default=True)
 @click.option("--mode", "modes", type=click.Choice(network.MODES), multiple=True,
               help="Default: each.")  # fmt: skip
 @click.option("--proto", "protos", type=click.Choice(list(network.PROTOCOLS)), multiple=True,
               help="Default: udp, and tcp for fullnat.")  # fmt: skip
+@click.option("--family", type=click.Choice(["4", "6", "both"]), default="4", show_default=True,
+              help="Of addresses; IPv6 frames have 20 bytes more.")  # fmt: skip
 @click.option("--features", type=click.Choice(["off", "on", "both"]), default="off",
               show_default=True, help=f"Optional features: {', '.join(FEATURES)}.")  # fmt: skip
 @click.option("--table", type=click.IntRange(64, 1 << 27),
@@ -48,8 +63,8 @@ def add(report: Report, name: str, result: dict[str, Any]) -> None:
 @SECONDS
 @CPU
 def command(
-    sessions: list[int], modes: tuple[str, ...], protos: tuple[str, ...], features: str,
-    table: int | None, rounds: int, seconds: float, cpu: int | None,
+    sessions: list[int], modes: tuple[str, ...], protos: tuple[str, ...], family: str,
+    features: str, table: int | None, rounds: int, seconds: float, cpu: int | None,
 ) -> None:  # fmt: skip
     """Measure packets over 1 k to 10 M live sessions."""
     report = Report("scale", HEAD)
@@ -57,19 +72,19 @@ def command(
     if capacity < max(sessions):
         raise click.UsageError(f"--table {capacity} does not hold {max(sessions)} sessions")
     switched = {"off": [False], "on": [True], "both": [False, True]}[features]
-    with reserved(pages_for(BUFFERS, table_bytes(capacity))):
-        for mode in modes or network.MODES:
-            for proto in protos or (("udp", "tcp") if mode == "fullnat" else ("udp",)):
-                for on in switched:
-                    job = {
-                        "mode": mode, "proto": proto, "table": capacity, "sessions": sessions,
-                        "rounds": rounds, "seconds": seconds, "cpu": cpu,
-                        "features": list(FEATURES) if on else [],
-                    }  # fmt: skip
-                    name = " ".join([proto, mode, *["+ " + ", ".join(FEATURES)] * on])
-                    click.echo(f"measuring {name} ...", err=True)
-                    for result in in_child("perf.scale_run:measure", job):
-                        add(report, name, result)
+    slots = capacity if family == "4" else slots_for(capacity, 6)
+    with reserved(pages_for(BUFFERS, table_bytes(slots))):
+        for mode, proto, number, on in cases(modes, protos, family, switched):
+            job = {
+                "mode": mode, "proto": proto, "family": number, "table": capacity,
+                "sessions": sessions, "rounds": rounds, "seconds": seconds, "cpu": cpu,
+                "features": list(FEATURES) if on else [],
+            }  # fmt: skip
+            six = ["IPv6"] if number == 6 else []
+            name = " ".join([proto, mode, *six, *["+ " + ", ".join(FEATURES)] * on])
+            click.echo(f"measuring {name} ...", err=True)
+            for result in in_child("perf.scale_run:measure", job):
+                add(report, name, result)
     report.check_notes(
         f"min / median / max of {rounds} rounds of {seconds} s, generator (and driver) subtracted; "
         f"table of {capacity:,}; packets in random order; frame data warm in the cache",

@@ -28,6 +28,7 @@ http {{
     scgi_temp_path temp;
     server {{
         listen {port} backlog=4096;
+        listen [::]:{port} ipv6only=on backlog=4096;
         location / {{ return 200 "{name} $remote_addr\\n"; }}
         location = /bulk {{ alias bulk; }}
     }}

@@ -104,7 +104,7 @@ workers the next ones; if just one cpu is missing, the last worker shares the ma
 `conn_pool_size` is the number of connections a worker can hold: every worker has its own table.
 (The C program counts per NUMA node.) It is rounded to 2^n-1 and at least 65535. `conn_table_size`
 says the same without rounding and also allows small tables; where both are given it wins. A
-connection takes about 155 bytes.
+connection takes about 155 bytes; one with an IPv6 address counts as two.
 
 """
 

@@ -86,7 +86,6 @@ def test_pool_ids_run_out(master):
         ({"addr": "224.0.0.5"}, -1, "cannot be an interface address"),
         ({"addr": "255.255.255.255"}, -1, "cannot be an interface address"),
         ({"addr": "host"}, -1, "must be an IP address"),
-        ({"addr": "2001:db8::1", "sapool": True}, -14, "IPv6"),
         ({"addr": "::1"}, -1, "cannot be an interface address"),
         ({"addr": "::ffff:192.0.2.1"}, -1, "cannot be an interface address"),
         ({"addr": "ff02::1"}, -1, "cannot be an interface address"),

@@ -84,7 +84,7 @@ def test_default_scheduler_is_wlc(master):
         ({"svc": svc(port=81), "colour": 1}, -1, "unknown field 'colour'"),
         ({"svc": {**svc(port=81), "zone": 1}}, -1, "unknown field 'zone' in 'svc'"),
         ({"svc": svc(port=81, proto="icmp")}, -14, "icmp services are"),
-        ({"svc": svc("2001:db8::1") | {"af": "inet6"}}, -14, "IPv6 (2001:db8::1) is"),
+        ({"svc": svc("2001:db8::1", proto="sctp") | {"af": "inet6"}}, -14, "sctp services of IPv6"),
         ({"svc": svc("2001:db8::1")}, -1, "'svc.af' is inet but"),
         ({"svc": {"fwmark": 7}}, -14, "firewall-mark services are"),
         ({"svc": {"match": {"proto": "tcp"}}}, -14, "match (SNAT) services are"),
@@ -160,7 +160,7 @@ def test_dests_are_newest_first_with_lowest_ids(master):
         ({"port": 0}, -1, "needs a port"),
         ({"addr": "0.0.0.0"}, -1, "cannot be a real server's address"),
         ({"addr": "255.255.255.255"}, -1, "cannot be a real server's address"),
-        ({"addr": "2001:db8::1"}, -14, "IPv6"),
+        ({"addr": "2001:db8::1"}, -14, "from an IPv4 service to an IPv6 real server (2001:db8::1)"),
         ({"svc": svc(port=99)}, -1, "there is no service tcp 192.0.2.10:99"),
     ],
 )
@@ -252,7 +252,7 @@ def test_local_addresses(master):
         ({"dev": "dpdk7"}, -4, "no device is named 'dpdk7' (there are: dpdk0, dpdk1)"),
         ({"dev": "dpdk1"}, -4, "not configured with sapool on the device"),
         ({"addr": "198.51.100.9"}, -4, "not configured with sapool on the device"),
-        ({"addr": "2001:db8::9"}, -14, "IPv6"),
+        ({"addr": "2001:db8::9"}, -1, "is an IPv4 service and cannot use the local address"),
     ],
 )
 def test_refused_local_addresses(master, change, code, text):
@@ -290,3 +290,24 @@ def test_flush_removes_everything(master):
     master.ok("svc.flush")
     assert master.published.take() == [("svc.del", {"id": 0}), ("svc.del", {"id": 1})]
     assert listed(master) == [] and master.state.ipvs.dest_ids.retired == 1
+
+
+SIX = {"af": "inet6", "proto": "tcp", "addr": "2001:db8::10", "port": 80}
+
+
+def test_an_ipv6_service_takes_real_servers_of_both_families(master):
+    """NAT64 is FullNAT; the other modes stay within a family."""
+    master.ok("addr.add", addr="2001:db8::200", plen=128, dev="dpdk0", sapool=True)
+    master.ok("svc.add", svc=SIX, sched="rr")
+    for addr in ("2001:db8:5::1", "192.0.2.101"):
+        master.ok("dest.add", svc=SIX, addr=addr, port=8080, mode="fullnat", weight=1)
+    for mode in ("nat", "dr"):
+        master.ok("dest.add", svc=SIX, addr=f"2001:db8:5::{len(mode)}", port=80, mode=mode)
+        got = master.refused("dest.add", svc=SIX, addr="192.0.2.102", port=80, mode=mode)
+        assert got[0] == -14 and f"forwarding mode {mode} from an IPv6 service to an IPv4" in got[1]
+    for addr in ("198.51.100.200", "2001:db8::200"):
+        master.ok("laddr.add", svc=SIX, addr=addr, dev="dpdk0")
+    kind, body = master.published.take()[-1]
+    assert (kind, body["addr"], len(body["laddrs"])) == ("svc.set", "2001:db8::10", 2)
+    assert {dest["addr"] for dest in body["dests"]} >= {"2001:db8:5::1", "192.0.2.101"}
+    assert master.ok("svc.list", svc=SIX)[0]["svc"] == SIX

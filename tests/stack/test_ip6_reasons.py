@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet import UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
@@ -78,7 +78,7 @@ CASES = {
     "ip6_ext_many": (None, headers(9)),
     "ip6_routing": (None, frame(IPv6ExtHdrRouting(type=0, addresses=[LAN6]) / ECHO)),
     "ip6_fragment": (None, frame(IPv6ExtHdrFragment(m=1, id=5) / ECHO)),
-    "ip6_protocol": (None, frame(TCP(dport=80))),
+    "ip6_protocol": (None, frame(Raw(bytes(8)), nh=99)),
     "ip6_no_next": (None, frame(Raw(b""), nh=59)),
     "ip6_no_route": (None, ping(dst="2001:db8:ffff::1")),
     "ip6_hops": (None, ping(dst=SERVER6, hlim=1)),
@@ -152,7 +152,7 @@ OTHERS = {
         "ip6_fragment",
         frame(IPv6ExtHdrFragment(offset=100) / Raw(bytes(64)), dst=net6.VIP6),
     ),
-    "udp_without_service": ("ip6_protocol", frame(UDP(dport=53) / Raw(b"x"), dst=net6.VIP6)),
+    "udp_without_service": ("no_service", frame(UDP(dport=53) / Raw(b"x"), dst=net6.VIP6)),
     "rfc4861_6_1_1_router_solicitation": (
         "nd_router",
         frame(ICMPv6ND_RS(), dst="ff02::1", to="33:33:00:00:00:01", hlim=255),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from . import support
 from .addresses import InterfaceAddress
 from .context import Context, Handler
 from .errors import Code, ControlError
@@ -34,8 +33,6 @@ def _read_entry(context: Context, fields: Fields) -> InterfaceAddress:
     fields.integer("preferred_lft", 0, MAX_TIMEOUT, default=0)
     sapool = fields.flag("sapool", default=False)
     fields.done()
-    if sapool:
-        support.ipv4(address)
     if broadcast is not None and (broadcast.version, address.version) != (4, 4):
         raise ControlError(Code.INVAL, "only an IPv4 address has a broadcast address, of IPv4")
     return InterfaceAddress(

@@ -121,7 +121,7 @@ class IpvsControl:
             raise ControlError(Code.INVAL, f"{key.addr} cannot be a real server's address")
         if key.port == 0 and svc.port != 0:
             raise ControlError(Code.INVAL, f"real server {key} needs a port")
-        self._check_dest(key, options, Code.NOTSUPP)
+        self._check_dest(svc, key, options, Code.NOTSUPP)
         if key in service.dests:
             raise ControlError(Code.EXIST, f"{key} is already a real server of {svc}")
         if len(service.dests) >= MAX_DESTS_PER_SERVICE:
@@ -133,8 +133,10 @@ class IpvsControl:
         service.dests[key] = Dest(number, key, options)
         self._publish(service)
 
-    def _check_dest(self, key: DestKey, options: DestOptions, thresholds: Code) -> None:
-        support.dest(key.addr, options)
+    def _check_dest(
+        self, svc: ServiceKey, key: DestKey, options: DestOptions, thresholds: Code
+    ) -> None:
+        support.dest(svc.addr, key.addr, options)
         if options.u_thresh and options.l_thresh > options.u_thresh:
             raise ControlError(
                 thresholds,
@@ -150,7 +152,7 @@ class IpvsControl:
         """
         service = self.services.find(svc, Code.INVAL)
         dest = service.dest(key)
-        self._check_dest(key, options, Code.INVAL)
+        self._check_dest(svc, key, options, Code.INVAL)
         changed = replace(dest, options=options, inhibited=inhibited)
         if changed != dest:
             service.dests[key] = changed
@@ -170,8 +172,13 @@ class IpvsControl:
 
     def add_laddr(self, svc: ServiceKey, ref: LaddrRef) -> None:
         """Let a service use a local address. NOSERV without the service, EXIST for a duplicate,
-        NOTEXIST when the device does not have the address with sapool."""
+        NOTEXIST when the device does not have the address with sapool, INVAL for an IPv6 address
+        and an IPv4 service (the reverse serves NAT64)."""
         service = self.services.find(svc, Code.NOSERV)
+        if ref.addr.version > svc.addr.version:
+            raise ControlError(
+                Code.INVAL, f"{svc} is an IPv4 service and cannot use the local address {ref.addr}"
+            )
         if any(other.addr == ref.addr for other in service.laddrs):
             raise ControlError(Code.EXIST, f"{ref.addr} is already a local address of {svc}")
         if self._pools.usable(ref.addr, ref.dev) is None:

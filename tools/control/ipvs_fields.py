@@ -114,5 +114,5 @@ def read_dest_options(fields: Fields) -> DestOptions:
 
 def read_laddr(fields: Fields, devices: DeviceTable) -> LaddrRef:
     """Fields addr and dev of a local address; NOTEXIST for an unknown device."""
-    addr = support.ipv4(fields.address("addr"))
+    addr = fields.address("addr")
     return LaddrRef(addr, devices.named(fields.text("dev"), Code.NOTEXIST).id)

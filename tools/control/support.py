@@ -6,8 +6,6 @@ NOTSUPP with a sentence naming what is not supported; lifting a restriction is d
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
 from .errors import Code, ControlError
 from .inettypes import Address
 from .services import DestOptions, ServiceKey, ServiceOptions
@@ -33,6 +31,11 @@ _AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bondi
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _SCHEDULERS = ("rr", "wrr", "wlc")
 _MODES = ("fullnat", "nat", "dr", "tunnel")
+#: forwarding modes and families (service, real server) other than IPv4 throughout
+_FAMILIES = {
+    *(("fullnat", (6, n)) for n in (4, 6)), ("nat", (6, 6)), ("dr", (6, 6)),
+    *(("tunnel", versions) for versions in ((4, 6), (6, 4), (6, 6))),
+}  # fmt: skip
 _LINK_ITEMS = ("promisc", "allmulticast", "link", "addr")
 _CHECKED_OUTSIDE = ("tcp", "udp", "sctp", "ping")
 
@@ -46,13 +49,6 @@ def request_type(kind: str) -> None:
     area = kind.partition(".")[0]
     if area in _AREAS:
         raise _refuse(_AREAS[area])
-
-
-def ipv4(address: Address) -> IPv4Address:
-    """The address, if it is one we can handle."""
-    if isinstance(address, IPv4Address):
-        return address
-    raise _refuse(f"IPv6 ({address}) is")
 
 
 def family(af: str) -> None:
@@ -73,7 +69,8 @@ def service(key: ServiceKey, options: ServiceOptions) -> None:
     """A service to be added or its options after an edit."""
     if key.proto not in _PROTOCOLS:
         raise _refuse(f"{key.proto} services are")
-    ipv4(key.addr)
+    if key.proto == "sctp" and key.addr.version == 6:
+        raise _refuse("sctp services of IPv6 addresses are")
     if options.sched not in _SCHEDULERS:
         raise _refuse(f"scheduler {options.sched} is")
     if options.persistent:
@@ -95,11 +92,16 @@ def service(key: ServiceKey, options: ServiceOptions) -> None:
             raise _refuse(f"passive destination check ({word}) is")
 
 
-def dest(address: Address, options: DestOptions) -> None:
-    """A real server to be added or its options after an edit."""
-    ipv4(address)
+def dest(service_address: Address, address: Address, options: DestOptions) -> None:
+    """A real server to be added to the service of an address, or its options after an edit."""
     if options.mode not in _MODES:
         raise _refuse(f"forwarding mode {options.mode} is")
+    versions = (service_address.version, address.version)
+    if versions != (4, 4) and (options.mode, versions) not in _FAMILIES:
+        raise _refuse(
+            f"forwarding mode {options.mode} from an IPv{versions[0]} service to an "
+            f"IPv{versions[1]} real server ({address}) is"
+        )
 
 
 def route_scope(scope: str | None) -> None:

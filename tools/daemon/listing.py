@@ -12,6 +12,7 @@ from ipvs.expire import remaining_ms
 from ipvs.sctp_states import SCTP_STATES
 from ipvs.table import Table, entry_of
 from ipvs.tcp import TCP_STATES, UDP_STATES
+from ipvs.wide_entry import SIX, Wide
 from runtime.intrinsics import load64
 from stack import neigh
 from stack.address6 import text
@@ -25,6 +26,15 @@ SCAN_LIMIT = 20000  # entries looked at per request: tens of milliseconds at mos
 
 def _address(raw: int) -> str:
     return str(ipaddress.IPv4Address((raw & 0xFFFFFFFF).to_bytes(4, "little")))
+
+
+def _endpoints(entry: int, side: int) -> tuple[str, str]:
+    """Source and destination of the packets that arrive on one side."""
+    at = Entry(entry).side[side]
+    if not at.ports & SIX:
+        return _address(at.addresses), _address(at.addresses >> 32)
+    wide = Wide(entry).side[side]
+    return text(wide.src_high, wide.src_low), text(wide.dst_high, wide.dst_low)
 
 
 def _port(raw: int) -> int:
@@ -41,21 +51,24 @@ def connection_row(entry: int, now: int, cid: int, dests: int = 0) -> dict[str, 
     client, server = e.side[0], e.side[1]
     proto = (client.ports >> 32) & 0xFF
     names = STATES.get(proto, ())
-    daddr, dport = _address(server.addresses), _port(server.ports)
+    caddr, vaddr = _endpoints(entry, 0)
+    daddr, laddr = _endpoints(entry, 1)
+    dport = _port(server.ports)
     if e.mode == MODE_DR and dests:
         dest = Dest(dests + e.dest * DEST_SIZE)
-        daddr, dport = str(ipaddress.IPv4Address(dest.address)), dest.port
-    local = client.addresses if e.mode == MODE_TUNNEL else server.addresses >> 32
+        four = str(ipaddress.IPv4Address(dest.address))
+        daddr, dport = text(dest.high, dest.low) if dest.wide else four, dest.port
+    laddr = caddr if e.mode == MODE_TUNNEL else laddr
     return {
         "cid": cid,
         "proto": PROTOCOLS.get(proto, "--"),
         "state": names[e.state] if e.state < len(names) else "UNKOWN",
         "expire": (int(remaining_ms(entry, now)) + 999) // 1000,
-        "caddr": _address(client.addresses),
+        "caddr": caddr,
         "cport": _port(client.ports),
-        "vaddr": _address(client.addresses >> 32),
+        "vaddr": vaddr,
         "vport": _port(client.ports >> 16),
-        "laddr": _address(local),
+        "laddr": laddr,
         "lport": _port(server.ports >> 16),
         "daddr": daddr,
         "dport": dport,

@@ -1,0 +1,61 @@
+"""The thorough path of IPv6: extension headers, and a name for everything that is wrong."""
+
+from __future__ import annotations
+
+from ipvs.classify6 import note_tuple6
+from ipvs.context import Ipvs, Packet
+from ipvs.drops import UDP6_CHECKSUM
+from ipvs.l4_check import check_l4
+from ipvs.miss6 import miss6
+from ipvs.related6 import is_error6, receive_error6
+from runtime.intrinsics import load8, load16, load64
+from runtime.jit import compiled
+from stack.address6 import is_multicast6
+from stack.check6 import check_ipv6
+from stack.exthdr import walk
+from stack.headers import ETHER_LEN, IP6_DST, IP6_LEN, PROTO_ICMP6, PROTO_TCP, PROTO_UDP, Ipv6
+from stack.ipv6 import receive_ipv6
+from stack.local6 import local6
+
+
+@compiled
+def _check_l4(l4, available, proto):
+    """0 when a TCP or UDP header may be looked at: lengths, and RFC 8200 8.1 on UDP checksums."""
+    reason = check_l4(l4, available, proto)
+    if reason == 0 and proto == PROTO_UDP and load16(l4 + 6) == 0:
+        return UDP6_CHECKSUM
+    return reason
+
+
+@compiled
+def receive_slow_ipv6(ipvs, packet, handed):
+    """One IPv6 frame through every check; 0 or a drop reason.
+
+    TCP and UDP behind harmless extension headers goes the way of plain TCP and UDP.
+    """
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    reason = check_ipv6(w.stack, k.mbuf, k.data)
+    if reason != 0:
+        return reason
+    l3 = k.data + ETHER_LEN
+    length = IP6_LEN + Ipv6(l3).payload
+    # What is wrong with the headers concerns their destination only: receive_ipv6 knows.
+    found = walk(w.stack, l3, length)
+    proto = found & 0xFF
+    if found > 0 and proto == PROTO_ICMP6 and (found >> 8) + 8 <= length:
+        icmp = l3 + (found >> 8)
+        if is_error6(load8(icmp)):
+            return receive_error6(ipvs, packet, handed, icmp, length - (found >> 8))
+    tcp_or_udp = found > 0 and (proto == PROTO_TCP or proto == PROTO_UDP)
+    if tcp_or_udp == 0 or is_multicast6(load64(l3 + IP6_DST)):
+        return receive_ipv6(w.stack, k.mbuf, k.data)
+    offset = found >> 8
+    reason = _check_l4(l3 + offset, length - offset, proto)
+    if reason != 0:
+        # Who only forwards a packet has nothing to say about it.
+        if local6(w.stack, load64(l3 + IP6_DST), load64(l3 + IP6_DST + 8), -1):
+            return reason
+        return receive_ipv6(w.stack, k.mbuf, k.data)
+    note_tuple6(w.index, packet, l3, l3 + offset, proto)
+    return miss6(ipvs, packet, handed, l3 + offset)

@@ -1,0 +1,72 @@
+"""IPv6 beside IPv4 in the lab's two-arm network: the same hosts, one /64 on each side.
+
+client 2001:db8:18:1::2 (lo), eth0 2001:db8:18::2     balancer 2001:db8:18::1
+balancer 2001:db8:19::1, local address ::200          real servers 2001:db8:19::11 ...
+"""
+
+from __future__ import annotations
+
+from tools.lab_node import Node
+from tools.lab_two_arm import TwoArm
+
+CLIENT_HOST = "2001:db8:18:1::2"
+CLIENT_LINK = "2001:db8:18::2"
+CLIENT_BACK = "2001:db8:19::fe"
+LB_WAN = "2001:db8:18::1"
+LB_LAN = "2001:db8:19::1"
+LOCAL = "2001:db8:19::200"
+MODES = ("fullnat", "nat", "dr")
+
+
+def _address(node: Node, address: str, plen: int, dev: str) -> None:
+    """Without duplicate address detection, which would take a second."""
+    node.ip("addr", "add", f"{address}/{plen}", "dev", dev, "nodad")
+
+
+def _begin(node: Node, *devices: str) -> None:
+    """Let a node speak IPv6; no router advertisements, no addresses of their own making."""
+    for device in ("all", "default", "lo", *devices):
+        node.sysctl(f"net.ipv6.conf.{device}.accept_ra", "0")
+        node.sysctl(f"net.ipv6.conf.{device}.accept_dad", "0")
+        node.sysctl(f"net.ipv6.conf.{device}.disable_ipv6", "0")
+
+
+class Six:
+    """The IPv6 half of a two-arm network."""
+
+    def __init__(self, network: TwoArm) -> None:
+        self.client = network.client
+        self.servers = {
+            f"2001:db8:19::{11 + index}": node
+            for index, node in enumerate(network.servers.values())
+        }
+        _begin(self.client, "eth0", "back")
+        _address(self.client, CLIENT_HOST, 128, "lo")
+        _address(self.client, CLIENT_LINK, 64, "eth0")
+        _address(self.client, CLIENT_BACK, 64, "back")
+        for address, node in self.servers.items():
+            _begin(node, "eth0")
+            _address(node, address, 64, "eth0")
+
+    def commands(self) -> list[str]:
+        """What the operator says to the balancer about its IPv6 side."""
+        return [
+            f"dpip addr add {LB_WAN}/64 dev dpdk0",
+            f"dpip addr add {LB_LAN}/64 dev dpdk1",
+            f"dpip route add {CLIENT_HOST}/128 via {CLIENT_LINK} dev dpdk0",
+        ]
+
+    def virtual(self, vip: str) -> None:
+        """Let the client reach a virtual address through the balancer."""
+        via = ("via", LB_WAN, "dev", "eth0", "src", CLIENT_HOST)
+        self.client.ip("-6", "route", "replace", f"{vip}/128", *via)
+
+    def answer_by(self, mode: str, vip: str) -> None:
+        """Give the real servers the addresses and routes that a forwarding mode asks for."""
+        for server in self.servers.values():
+            server.call("ip", "-6", "route", "del", "default")
+            if mode == "nat":
+                server.ip("-6", "route", "replace", "default", "via", LB_LAN)
+            elif mode == "dr":
+                _address(server, vip, 128, "lo")
+                server.ip("-6", "route", "replace", "default", "via", CLIENT_BACK)
