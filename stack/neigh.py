@@ -32,6 +32,8 @@ DELAY_MS = 3000
 EVICT_WINDOW = 64  # entries compared for the one to give up when the table is full
 QUEUE_TOTAL = 2048  # packets waiting for neighbours in all: the rest of the pool is for traffic
 PROBE_MS = 30000
+LIMIT6 = NEIGHBOURS * 3 // 4  # IPv6 entries
+NONE_LEFT, NONE_LEFT6 = 1, 2
 TYPE_IPV4 = 0x0008  # EtherTypes as they lie in an entry's header
 TYPE_IPV6 = 0xDD86
 
@@ -67,9 +69,13 @@ class NeighbourTableStruct(ctypes.Structure):
         ("reachable_ms", ctypes.c_int64),
         ("queue_limit", ctypes.c_int64),
         ("cursor_victim", ctypes.c_int64),  # where the next search for one to give up begins
-        ("no_victim", ctypes.c_int64),  # 1: the last search found none, and nothing aged since
+        (
+            "no_victim",
+            ctypes.c_int64,
+        ),  # NONE_LEFT bits: searches that found none since then
         ("waiting", ctypes.c_int64),  # packets in all queues
         ("seed", ctypes.c_int64),  # of the IPv6 digests: random, so that nobody aims at one bucket
+        ("six", ctypes.c_int64),  # IPv6 entries
         ("heads", ctypes.c_uint16 * BUCKETS),
         ("entry", NeighbourStruct * NEIGHBOURS),
         ("address6", ctypes.c_int64 * (2 * NEIGHBOURS)),  # raw words of IPv6 entries' addresses
@@ -134,8 +140,8 @@ def _unlink(table, entry):
 
 
 @compiled
-def _victim(stack, table):
-    """Number of the entry to give up for another, or -1.
+def _victim(stack, table, six):
+    """Number of the entry (an IPv6 one if ``six``) to give up for another, or -1.
 
     The one longest out of use among the next few (an unresolved one before all others), never one
     that packets wait for or were sent to just now.  Looking at few, and not again at all before
@@ -143,7 +149,7 @@ def _victim(stack, table):
     the whole table.
     """
     t = NeighbourTable(table)
-    if t.no_victim:
+    if t.no_victim & (NONE_LEFT | (NONE_LEFT6 if six else 0)):
         return -1
     best = -1
     longest = SILENCE_MS
@@ -156,46 +162,55 @@ def _victim(stack, table):
         idle = (Stack(stack).now - n.used) & 0xFFFFFFFF
         if n.state == NONE:
             idle += 0x100000000
+        if six and n.ipv6 == 0:
+            continue
         if n.waiting == 0 and n.permanent == 0 and idle > longest:
             best = number
             longest = idle
-    t.no_victim = 1 if best < 0 else 0
+    if best < 0:
+        t.no_victim = t.no_victim | (NONE_LEFT6 if six else NONE_LEFT)
     return best
 
 
 @compiled
-def _free_slot(stack, table):
-    """Number of a slot to use, or -1; a full table gives up an entry for it."""
+def _free_slot(stack, table, six):
+    """Number of a slot to use, or -1; a full table gives up an entry for it.
+
+    IPv6 entries (``six``) never take more than LIMIT6: whoever scans one of our /64 networks must
+    not cost IPv4 its neighbours (RFC 6583).
+    """
     t = NeighbourTable(table)
-    if t.count < NEIGHBOURS:
+    own = 1 if (six and t.six >= LIMIT6) else 0
+    if t.count < NEIGHBOURS and own == 0:
         number = t.count
         t.count += 1
         return number
-    number = _victim(stack, table)
+    number = _victim(stack, table, own)
     if number >= 0:
-        _unlink(table, entry_at(table, number))
+        entry = entry_at(table, number)
+        _unlink(table, entry)
+        t.six -= Neighbour(entry).ipv6
         # Connections may hold this number: the new generation makes them look again.
         bump_generation(stack)
     return number
 
 
 @compiled
-def add(stack, port, address, ether_type):
-    """A new entry in state NONE, hashed by (port, address); 0 when the table is full.
-
-    ``ether_type`` as it lies on the wire (little-endian load).
-    """
+def add(stack, port, address, six):
+    """A new entry in state NONE, hashed by (port, address), an IPv6 one if ``six``; 0 when the
+    table is full."""
     s = Stack(stack)
     table = s.neighbours
-    number = _free_slot(stack, table)
+    number = _free_slot(stack, table, six)
     if number < 0:
         return 0
     t = NeighbourTable(table)
     n = Neighbour(entry_at(table, number))
     store64(n.ptr, 0)
     store64(n.ptr + 6, Port(s.ports[port]).mac)
-    store16(n.ptr + 12, ether_type)
-    n.ipv6 = 0
+    store16(n.ptr + 12, TYPE_IPV6 if six else TYPE_IPV4)
+    n.ipv6 = six
+    t.six += six
     n.address = address
     n.port = port
     n.state = NONE
@@ -220,7 +235,7 @@ def find_or_add(stack, port, address):
     found = find(Stack(stack).neighbours, port, address)
     if found != 0:
         return found
-    return add(stack, port, address, TYPE_IPV4)
+    return add(stack, port, address, 0)
 
 
 @compiled

@@ -11,7 +11,6 @@ from runtime.intrinsics import GOLDEN, load64, mum, store64
 from runtime.jit import compiled
 from stack.context import Stack
 from stack.neigh import (
-    TYPE_IPV6,
     Neighbour,
     NeighbourTable,
     NeighbourTableStruct,
@@ -59,10 +58,9 @@ def find_or_add6(stack, port, high, low):
     found = find6(table, port, high, low)
     if found != 0:
         return found
-    entry = add(stack, port, digest6(table, high, low), TYPE_IPV6)
+    entry = add(stack, port, digest6(table, high, low), 1)
     if entry == 0:
         return 0
-    Neighbour(entry).ipv6 = 1
     at = address6_at(table, entry)
     store64(at, high)
     store64(at + 8, low)

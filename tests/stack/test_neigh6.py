@@ -75,26 +75,54 @@ def test_both_families_share_the_table():
     assert neigh.find(table, 0, entry.address) == 0
 
 
+def fill(rig, count):
+    """So many IPv6 neighbours, all in use; how many there was room for."""
+    made = 0
+    for i in range(count):
+        entry = neigh6.find_or_add6(rig.w.stack, 0, *words(ipaddress.IPv6Address(i + 1)))
+        if entry:
+            neigh.Neighbour(entry).state = neigh.REACHABLE
+            made += 1
+    return made
+
+
+def test_rfc6583_a_scan_of_ipv6_addresses_leaves_room_for_ipv4():
+    rig = Rig()
+    rig.stack.now = 100
+    stack, table = rig.w.stack, neigh.NeighbourTable(rig.stack.neighbours)
+    assert fill(rig, neigh.LIMIT6 + 10) == neigh.LIMIT6 == table.six
+    assert all(neigh.find_or_add(stack, 0, i + 1) for i in range(neigh.NEIGHBOURS - neigh.LIMIT6))
+    assert table.count == neigh.NEIGHBOURS
+
+
 def test_a_full_table_gives_up_entries_of_either_family():
     rig = Rig()
     rig.stack.now = 100
     stack, table = rig.w.stack, rig.stack.neighbours
-    for i in range(neigh.NEIGHBOURS):
-        entry = neigh6.find_or_add6(stack, 0, *words(ipaddress.IPv6Address(i + 1)))
-        neigh.Neighbour(entry).state = neigh.REACHABLE
+    head = neigh.NeighbourTable(table)
+    fill(rig, neigh.LIMIT6)
+    fours = neigh.NEIGHBOURS - neigh.LIMIT6
+    for i in range(fours):
+        neigh.Neighbour(neigh.find_or_add(stack, 0, i + 1)).state = neigh.REACHABLE
     assert neigh6.find_or_add6(stack, 0, 5, 5) == 0  # all of them are in use
+    assert neigh.find_or_add(stack, 1, 9) == 0
     rig.stack.now = 100 + 10 * neigh.SILENCE_MS
-    neigh.NeighbourTable(table).no_victim = 0
-    for i in range(100):
-        for entry in (neigh.find_or_add(stack, 0, i + 1), neigh6.find_or_add6(stack, 1, i + 1, -1)):
-            neigh.Neighbour(entry).state = neigh.REACHABLE
-    present = sum(
-        bool(neigh6.find6(table, 0, *words(ipaddress.IPv6Address(i + 1))))
-        for i in range(neigh.NEIGHBOURS)
+    head.no_victim = 0
+    for i in range(100):  # an IPv6 newcomer takes the place of an IPv6 one
+        neigh.Neighbour(neigh6.find_or_add6(stack, 1, i + 1, -1)).state = neigh.REACHABLE
+    assert head.six == neigh.LIMIT6
+    assert all(neigh.find(table, 0, i + 1) for i in range(fours))
+    for i in range(100):  # an IPv4 one that of either
+        neigh.Neighbour(neigh.find_or_add(stack, 1, i + 1)).state = neigh.REACHABLE
+    assert all(
+        neigh.find(table, 1, i + 1) and neigh6.find6(table, 1, i + 1, -1) for i in range(100)
     )
-    assert present == neigh.NEIGHBOURS - 200
-    for i in range(100):
-        assert neigh.find(table, 0, i + 1) and neigh6.find6(table, 1, i + 1, -1)
+    sixes = sum(
+        bool(neigh6.find6(table, 0, *words(ipaddress.IPv6Address(i + 1))))
+        for i in range(neigh.LIMIT6)
+    )
+    kept = sum(bool(neigh.find(table, 0, i + 1)) for i in range(fours))
+    assert (head.six, sixes + kept) == (sixes + 100, neigh.NEIGHBOURS - 200)
 
 
 @given(ADDRESS, ADDRESS, st.binary(max_size=200), st.sampled_from([6, 17, 58]))
