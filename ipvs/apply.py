@@ -42,6 +42,7 @@ class Applier(ServiceRecords):
         self.known: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.snapshot: set[tuple[Any, ...]] | None = None
         self.pool_memory: dict[int, tuple[int, str]] = {}
+        self.matches: dict[int, tuple[int, dict[str, Any]]] = {}
         # These make operations, and keep packets waiting no longer than those take.
         self.quick: dict[str, Callable[[dict[str, Any]], None]] = {
             "addr.set": self.set_address,

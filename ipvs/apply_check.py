@@ -54,7 +54,24 @@ LENGTH, DEVICE = _number(0, 128), U16
 SERVER: dict[str, Check] = {
     "id": _number(0, MAX_DESTS - 1), "addr": _end, "port": U16, "mode": _one_of(*MODES),
     "weight": _number(-(1 << 31), (1 << 31) - 1), "u_thresh?": U32, "inhibited?": _number(0, 1),
+    "pool?": _number(0, MAX_LADDRS - 1),
 }  # fmt: skip
+
+
+def _range(check: Check) -> Check:
+    return lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(
+        check(end) for end in value
+    )  # fmt: skip
+
+
+MATCH: dict[str, Check] = {
+    "src": _range(_end), "dst": _range(_end), "sport": _range(U16), "dport": _range(U16),
+    "iif?": DEVICE, "oif?": DEVICE, "order": U32,
+}  # fmt: skip
+
+
+def _match(value: Any) -> bool:
+    return isinstance(value, dict) and not _wrong(MATCH, value)
 
 
 def _server(value: Any) -> bool:
@@ -77,7 +94,8 @@ FIELDS: dict[str, dict[str, Check]] = {
     "laddr.del": {"id": _number(0, MAX_LADDRS - 1)},
     "svc.set": {
         "id": _number(0, MAX_SERVICES - 1), "addr": _end, "port": U16,
-        "proto": _one_of("tcp", "udp", "sctp"), "sched": _one_of(*SCHEDULERS),
+        "proto": _one_of("tcp", "udp", "sctp", "icmp"), "match?": _match,
+        "sched": _one_of(*SCHEDULERS),
         "dests": _list(_server),
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
         "flags?": _list(lambda flag: isinstance(flag, str)),

@@ -9,6 +9,7 @@ from typing import Any
 from ipvs import laddr as pools
 from ipvs import operations, rebuild, service
 from ipvs.apply_inet import ApplyError, InetRecords, address_number
+from ipvs.apply_rules import check_match, rules_image
 from ipvs.dest import DestStruct
 from ipvs.entry import MODE_NAT, MODES
 from ipvs.rss import Rss
@@ -16,7 +17,7 @@ from ipvs.service import SCHEDULERS, ServiceStruct
 from stack import route, route6
 from stack.address6 import words
 
-PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "icmp": 1}
 LONGEST_TIMEOUT = 2_000_000  # seconds, 23 days: idle time is told from a clock of 32 bits of ms
 
 
@@ -41,6 +42,7 @@ class ServiceRecords(InetRecords):
     lists: dict[int, Any]
     service_dests: dict[int, list[int]]
     pool_memory: dict[int, tuple[int, str]]
+    matches: dict[int, tuple[int, dict[str, Any]]]  # protocol and match of match services
 
     def set_local_address(self, body: dict[str, Any]) -> None:
         """Create the port pools of a local address; a second record for it changes nothing."""
@@ -137,6 +139,8 @@ class ServiceRecords(InetRecords):
         dest.port, dest.wide = body["port"], int(":" in body["addr"])
         dest.mode, dest.weight = MODES[body["mode"]], body["weight"]
         dest.inhibited = 1 if body.get("inhibited") else 0
+        pool = body.get("pool")
+        dest.pool = 0 if pool is None else pool + 1
         upper = body.get("u_thresh") or 0
         # Every worker gets its share; never less than one, or the limit would not exist.
         dest.upper = max(1, upper // self.worker.count) if upper else 0
@@ -155,6 +159,10 @@ class ServiceRecords(InetRecords):
             raise ApplyError(f"service {number}: forwarding mode not supported")
         if not all(_together(body["addr"], d["addr"], d["mode"]) for d in dests):
             raise ApplyError(f"service {number}: real server of another family")
+        match = body.get("match")
+        if match is not None:
+            others = len(self.matches) - (number in self.matches)
+            check_match(match, others, self.stack.port_count)
         ids = [dest["id"] for dest in dests]
         lists = (self._id_list(number, ids), self._id_list(number, laddrs))
         record = ServiceStruct()
@@ -173,6 +181,7 @@ class ServiceRecords(InetRecords):
         record.conn_timeout = min(body.get("conn_timeout") or 0, LONGEST_TIMEOUT)
         record.expire_quiescent = 1 if "expire_quiescent" in body.get("flags", ()) else 0
         record.nat = 1 if any(MODES[d["mode"]] == MODE_NAT for d in dests) else 0
+        record.ops = 1 if "ops" in body.get("flags", ()) and body["proto"] == "udp" else 0
         images = [self._dest(dest) for dest in dests]
         before = self.service_dests.get(number, [])
         gone, same = set(before) - set(ids), int(before == ids)
@@ -182,9 +191,23 @@ class ServiceRecords(InetRecords):
             *((operations.DEST_SET, dest, ctypes.addressof(image))
               for dest, image in zip(ids, images, strict=True)),
             (operations.SERVICE_SET, number, ctypes.addressof(record), same),
+            *self._change_rules(number, PROTOCOLS[body["proto"]], match),
         )  # fmt: skip
         # Only now: until the operations were done, packets used the lists of before.
         self.lists[number], self.service_dests[number] = lists, ids
+
+    def _change_rules(
+        self, number: int, proto: int, match: dict[str, Any] | None
+    ) -> list[tuple[int, ...]]:
+        """Operations that give a service another match, or none."""
+        if match is None and number not in self.matches:
+            return []
+        self.matches.pop(number, None)
+        if match is not None:
+            self.matches[number] = (proto, match)
+        self._rules = rules_image(self.matches)
+        size = ctypes.sizeof(self._rules)
+        return [(operations.COPY, self.context.rules, ctypes.addressof(self._rules), size)]
 
     def delete_service(self, body: dict[str, Any]) -> None:
         """Remove a service; its connections go on until they time out."""
@@ -194,6 +217,7 @@ class ServiceRecords(InetRecords):
         gone = self.service_dests.get(number, [])
         self._run(
             "",
+            *self._change_rules(number, 0, None),
             (operations.SERVICE_DELETE, number),
             *((operations.DEST_DELETE, dest) for dest in gone),
         )

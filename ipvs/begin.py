@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipvs.context import SCRATCH, Ipvs
 from ipvs.dest import DEST_SIZE, Dest, connection_begins
-from ipvs.entry import HASHED1, MODE_FULLNAT, QUIESCENT, Entry
+from ipvs.entry import HASHED1, MODE_FULLNAT, QUIESCENT, S_OPS, WIDE, Entry
 from ipvs.service import Service, number_of
 from ipvs.table import arm, entry_of, prefetch_side, publish
 from runtime.jit import compiled
@@ -31,8 +31,13 @@ def begin(ipvs, service, slot, dest, flags, special):
     e.fixed_timeout = s.conn_timeout
     e.forward[0].generation = NEVER
     e.forward[1].generation = NEVER
-    arm(w.table, slot, stack.now, w.init_timeout)
     connection_begins(w.dests, w.dest_stats, dest)
+    if s.ops and flags & WIDE == 0:
+        # Nobody will find it: it ends when its packet is sent (see miss.py).
+        e.special = special | S_OPS
+        e.armed = stack.now
+        return slot * 2
+    arm(w.table, slot, stack.now, w.init_timeout)
     if mode == MODE_FULLNAT and w.pending_count < SCRATCH:
         # The tuple is ours alone and no reply can come before the packet is sent: the server's
         # side is entered at the end of the burst, when its index line has arrived.

@@ -37,6 +37,7 @@ class IpvsStruct(ctypes.Structure):
         ("table", ctypes.c_int64),  # TableStruct: connections
         ("index", ctypes.c_int64),  # IndexStruct inside the table
         ("services", ctypes.c_int64),  # ServiceTableStruct
+        ("rules", ctypes.c_int64),  # RulesStruct: match services
         ("dests", ctypes.c_int64),  # DestStruct[]
         ("dest_stats", ctypes.c_int64),  # DestStatsStruct[], shared memory
         ("laddrs", ctypes.c_int64),  # LaddrStruct[]

@@ -25,7 +25,7 @@ class DestStruct(ctypes.Structure):
         ("overload", ctypes.c_uint32),
         ("inhibited", ctypes.c_uint32),
         ("wide", ctypes.c_uint32),  # 1 = IPv6
-        ("spare", ctypes.c_uint32),
+        ("pool", ctypes.c_uint32),  # SNAT: id + 1 of the local address it is, 0 = none
         ("high", ctypes.c_int64),  # IPv6 address, raw halves
         ("low", ctypes.c_int64),
         ("more", ctypes.c_int64 * 2),

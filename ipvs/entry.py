@@ -87,11 +87,11 @@ S_TUNNEL = 1  # sent inside another IP header
 S_TOA = 2  # the client's address goes into a TCP option
 S_SEQ = 4  # sequence numbers are shifted
 S_PROXY = 8  # the client's address goes into a PROXY header
-S_SNAT = 16  # opened from inside
+S_SNAT = 16  # UDP or ICMP that an inside host began
 S_SCTP = 32
 S_UOA = 64  # the client's address goes into a UDP packet
 S_MSS = 128  # the maximum segment size is lowered
-S_OPS = 256  # one packet, then the connection is gone
+S_OPS = 256  # one packet, then the connection is gone (never in the index)
 S_NAT64 = 512  # the sides are of different families
 
 MODE_FULLNAT, MODE_NAT, MODE_DR, MODE_TUNNEL, MODE_SNAT = range(5)

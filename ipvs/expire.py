@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.dest import connection_ends
-from ipvs.entry import ACTIVE, HASHED1, MODE_FULLNAT, WIDE, Entry
+from ipvs.entry import ACTIVE, HASHED1, MODE_SNAT, WIDE, Entry
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, give_port
 from ipvs.pairs import give_pair
 from ipvs.table import WHEEL_AT, Table, arm, entry_of, give_entry, withdraw
@@ -20,10 +20,11 @@ def release(ipvs, number):
     entry = Entry(entry_of(w.table, number))
     withdraw(w.table, number, 2 if entry.flags & HASHED1 else 1)
     connection_ends(w.dests, w.dest_stats, entry.dest, entry.flags & ACTIVE)
-    if entry.mode == MODE_FULLNAT and entry.laddr != 0:
+    if entry.laddr != 0:
         number_of_laddr = entry.laddr - 1
-        # Ports of side 1: server's port, then our local port, in network order.
-        raw = (entry.side[1].ports >> 16) & 0xFFFF
+        # Ports of a side: the other host's, then our local port, in network order.
+        side = 0 if entry.mode == MODE_SNAT else 1
+        raw = (entry.side[side].ports >> 16) & 0xFFFF
         port = ((raw & 0xFF) << 8) | (raw >> 8)
         give_port(
             w.laddrs + number_of_laddr * LADDR_SIZE,

@@ -169,6 +169,31 @@ def take_port6(laddr, stats, rss, replica, at, dport, worker):
 
 
 @compiled
+def take_identifier(laddr, stats, replica, worker, workers):
+    """A free number whose low bits name this worker, or 0.
+
+    For ICMP, which has no ports that a NIC could hash: an answer is handed to the worker that its
+    identifier names.
+    """
+    a = Laddr(laddr)
+    s = LaddrStats(stats)
+    head = Replica(a.heads + replica * REPLICA_SIZE)
+    ring = a.rings + replica * RING * 2
+    mask = (1 << owner_shift(workers)) - 1
+    for _ in range(head.given - head.taken):
+        port = load16(ring + (head.taken & (RING - 1)) * 2)
+        head.taken += 1
+        if port & mask == worker:
+            s.used += 1
+            s.free -= 1
+            return port
+        store16(ring + (head.given & (RING - 1)) * 2, port)
+        head.given += 1
+    s.miss += 1
+    return 0
+
+
+@compiled
 def give_port(laddr, stats, replica, port):
     """Return a port to the tail of its replica.
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.create import create, swap16
 from ipvs.drops import HANDOVER_LOST, NO_SERVICE, NOT_SYN
+from ipvs.entry import S_OPS, Entry
+from ipvs.expire import release
 from ipvs.handover import client_owner, hand_over, local_owner
 from ipvs.index import find
 from ipvs.known import forward_known
+from ipvs.rules import find_rule
 from ipvs.service import Service
 from ipvs.service import find as find_service
+from ipvs.snat import open_outwards
+from ipvs.table import entry_of
 from runtime.intrinsics import load8
 from runtime.jit import compiled
 from stack.arp import is_local
@@ -36,6 +41,17 @@ def check_opening(l4, proto):
 
 
 @compiled
+def _begin_with(ipvs, packet, reference, l4):
+    """Forward the first packet of the connection just made (minus a reason when it was not)."""
+    if reference < 0:
+        return -reference
+    reason = forward_known(ipvs, packet, reference, l4)
+    if Entry(entry_of(Ipvs(ipvs).table, reference >> 1)).special & S_OPS:
+        release(ipvs, reference >> 1)
+    return reason
+
+
+@compiled
 def open_connection(ipvs, service, packet, handed, l4, proto):
     """First packet to a virtual service; 0 or a drop reason."""
     w = Ipvs(ipvs)
@@ -51,15 +67,24 @@ def open_connection(ipvs, service, packet, handed, l4, proto):
         return reason
     if is_local(w.stack, Ipv4(k.data + ETHER_LEN).src, -1):
         return IP_LOOP
-    reference = create(ipvs, service, packet)
-    if reference < 0:
-        return -reference
-    return forward_known(ipvs, packet, reference, l4)
+    return _begin_with(ipvs, packet, create(ipvs, service, packet), l4)
 
 
 @compiled
-def no_service(ipvs, packet, handed, sport, dport):
-    """TCP or UDP that no service wants: a reply for another worker, to forward, or to drop."""
+def open_from_inside(ipvs, service, packet, l4, proto):
+    """First packet of an inside host that a match service takes; 0 or a drop reason."""
+    reason = check_opening(l4, proto)
+    if reason != 0:
+        return reason
+    if is_local(Ipvs(ipvs).stack, Ipv4(Packet(packet).data + ETHER_LEN).src, -1):
+        return IP_LOOP
+    return _begin_with(ipvs, packet, open_outwards(ipvs, service, packet), l4)
+
+
+@compiled
+def no_service(ipvs, packet, handed, l4, sport, dport):
+    """TCP or UDP to no virtual service: a reply for another worker, from inside, to forward, or to
+    drop."""
     w = Ipvs(ipvs)
     k = Packet(packet)
     s = Stack(w.stack)
@@ -76,6 +101,9 @@ def no_service(ipvs, packet, handed, sport, dport):
             return hand_over(ipvs, k.mbuf, owner)
     if local:
         return HANDOVER_LOST if handed else NO_SERVICE
+    service = find_rule(ipvs, packet, route, sport, dport)
+    if service != 0:
+        return open_from_inside(ipvs, service, packet, l4, ip.proto)
     return receive_ipv4(w.stack, k.mbuf, k.data)
 
 
@@ -101,4 +129,4 @@ def miss(ipvs, packet, handed, l4):
     service = find_service(w.services, ip.dst, dport, ip.proto)
     if service != 0:
         return open_connection(ipvs, service, packet, handed, l4, ip.proto)
-    return no_service(ipvs, packet, handed, sport, dport)
+    return no_service(ipvs, packet, handed, l4, sport, dport)

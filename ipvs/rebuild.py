@@ -6,7 +6,7 @@ import ctypes
 
 from ipvs.context import Ipvs
 from ipvs.dest import MAX_DESTS, STATS_SIZE, DestStats
-from ipvs.entry import ACTIVE, ENTRY_SIZE, HASHED1, LIVE, MODE_FULLNAT, WIDE, Entry
+from ipvs.entry import ACTIVE, ENTRY_SIZE, HASHED1, LIVE, MODE_FULLNAT, MODE_SNAT, WIDE, Entry
 from ipvs.expire import remaining_ms
 from ipvs.index import BUCKET_SIZE
 from ipvs.laddr import MAX_LADDRS, RING
@@ -117,8 +117,9 @@ def mark_ports(table, laddr, marks, replicas):
     for number in range(1, t.high + 1):
         e = Entry(entry_of(table, number))
         if e.live == LIVE and e.laddr == laddr + 1:
-            ports = e.side[1].ports
-            server = e.side[1].addresses
+            side = 0 if e.mode == MODE_SNAT else 1
+            ports = e.side[side].ports
+            server = e.side[side].addresses
             if ports & SIX:
                 server = (Wide(e.ptr).side[1].src_low >> 32) & 0xFFFFFFFF
             low = ((server >> 8) & 0xFF00) | ((server >> 24) & 0xFF)

@@ -10,11 +10,11 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.create import swap16
 from ipvs.drops import ICMP_NESTED, ICMP_QUOTE, ICMP_UNRELATED
+from ipvs.echo import echo_ports, is_echo
 from ipvs.entry import (
     ENTRY_SIZE,
     FORWARD_AT,
     MODE_FULLNAT,
-    MODE_SNAT,
     ONE_SIDED,
     S_NAT64,
     S_TUNNEL,
@@ -89,6 +89,11 @@ def restore_quoted(quoted, room, entry, side):
     l4 = quoted + (Ipv4(quoted).ver_ihl & 15) * 4
     store64(quoted + 12, other.addresses)
     store16(quoted + 10, update(load16(quoted + 10), forward.l3_delta))
+    if Ipv4(quoted).proto == PROTO_ICMP:
+        identifier = other.ports if side == 0 else other.ports >> 16
+        store16(l4 + 4, identifier & 0xFFFF)
+        store16(l4 + 2, update(load16(l4 + 2), forward.l4_delta))
+        return 0
     store32(l4, other.ports)
     if Ipv4(quoted).proto == PROTO_TCP:
         if l4 + 18 <= quoted + room:
@@ -111,8 +116,7 @@ def translate(l3, icmp, length, entry, side):
     other = Side(entry + (side ^ 1) * 16).addresses
     restore_quoted(icmp + 8, length - 8, entry, side)
     store32(l3 + 16, other & 0xFFFFFFFF)
-    inside = 0 if e.mode == MODE_SNAT else 1
-    if side == inside or e.mode == MODE_FULLNAT:
+    if side == 1 or e.mode == MODE_FULLNAT:
         store32(l3 + 12, (other >> 32) & 0xFFFFFFFF)
     store16(l3 + 10, 0)
     store16(l3 + 10, checksum(l3, (Ipv4(l3).ver_ihl & 15) * 4))
@@ -190,11 +194,14 @@ def receive_error(ipvs, packet, handed, icmp, length):
         return ICMP_CHECKSUM
     quoted = Ipv4(icmp + 8)
     proto = quoted.proto
-    if proto != PROTO_TCP and proto != PROTO_UDP:
-        return _unrelated(ipvs, packet, ICMP_UNRELATED)
     addresses = swap_halves(load64(quoted.ptr + 12))
     l4 = quoted.ptr + (quoted.ver_ihl & 15) * 4
-    ports = swap_ports(load32(l4)) | (proto << 32)
+    if proto == PROTO_ICMP and is_echo(l4, 8):
+        ports = swap_ports(echo_ports(load8(l4), load16(l4 + 4)))
+    elif proto != PROTO_TCP and proto != PROTO_UDP:
+        return _unrelated(ipvs, packet, ICMP_UNRELATED)
+    else:
+        ports = swap_ports(load32(l4)) | (proto << 32)
     hashed = tuple_hash(w.index + SEED_AT, addresses, ports)
     reference = find(w.index, home(w.index, hashed), tag_of(hashed), addresses, ports)
     if reference != 0:

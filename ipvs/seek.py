@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.handover import client_owner, local_owner
+from ipvs.laddr import owner_shift
 from ipvs.rss import Rss, queue_of
 from ipvs.service import Service
 from ipvs.service import find as find_service
 from netdev.abi import Mbuf
 from runtime.jit import compiled
 from stack.context import Stack
+from stack.headers import PROTO_ICMP
 from stack.route import LOCAL, SAPOOL, Route, lookup
 
 
@@ -24,6 +26,9 @@ def _named(ipvs, port, src, dst, sport, dport, proto):
     route = lookup(Stack(w.stack).routes, dst)
     if route == 0 or Route(route).kind != LOCAL:
         return client_owner(dst, dport, w.workers) if w.nat_services else w.worker
+    if proto == PROTO_ICMP and Route(route).flags & SAPOOL:
+        owner = dport & ((1 << owner_shift(w.workers)) - 1)  # an echo's identifier
+        return owner if owner < w.workers else w.worker
     if Route(route).flags & SAPOOL:
         return local_owner(ipvs, route, src, sport, dport)
     service = find_service(w.services, dst, dport, proto)

@@ -41,7 +41,8 @@ class ServiceStruct(ctypes.Structure):
         ("wide", ctypes.c_uint32),  # 1 = IPv6
         ("high", ctypes.c_int64),  # IPv6 address, raw halves
         ("low", ctypes.c_int64),
-        ("spare", ctypes.c_uint32 * 2),
+        ("ops", ctypes.c_uint32),  # one packet each connection
+        ("spare", ctypes.c_uint32),
     ]
 
 

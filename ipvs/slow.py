@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
+from ipvs.echo import is_echo, receive_echo
 from ipvs.entry import tuple_hash
 from ipvs.index import SEED_AT, home, tag_of
 from ipvs.l4_check import check_l4
@@ -79,13 +80,15 @@ def receive_slow_ipv4(ipvs, packet, handed):
     ip = Ipv4(l3)
     if ip.frag & (IP_MF | IP_OFFSET):
         return IP_FRAGMENT
+    size = (ip.ver_ihl & 15) * 4
     if ip.proto == PROTO_ICMP:
+        if is_echo(l3 + size, ip.total - size):
+            return receive_echo(ipvs, packet, handed, l3 + size)
         return receive_icmp(ipvs, packet, handed)
     if ip.proto == PROTO_SCTP:
         return receive_sctp(ipvs, packet, handed)
     if ip.proto != PROTO_TCP and ip.proto != PROTO_UDP:
         return receive_ipv4(w.stack, k.mbuf, k.data)
-    size = (ip.ver_ihl & 15) * 4
     reason = check_l4(l3 + size, ip.total - size, ip.proto)
     if reason != 0:
         return reason

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.drops import NOT_FORWARDED
-from ipvs.entry import ENTRY_SIZE, S_NAT64, S_SCTP, S_TUNNEL, WIDE, Entry
+from ipvs.entry import ENTRY_SIZE, S_NAT64, S_SCTP, S_SNAT, S_TUNNEL, WIDE, Entry
 from ipvs.nat64 import forward_nat64
+from ipvs.outward import forward_outward
 from ipvs.sctp import forward_sctp
 from ipvs.table import Table
 from ipvs.tunnel import forward_tunnel
@@ -28,4 +29,6 @@ def forward_special(ipvs, packet, reference, l4):
         return forward_tunnel(ipvs, packet, reference, l4)
     if e.special & S_SCTP:
         return forward_sctp(ipvs, packet, reference, l4)
+    if e.special & S_SNAT:
+        return forward_outward(ipvs, packet, reference, l4)
     return NOT_FORWARDED

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ipvs.context import Ipvs
+from ipvs.context import Ipvs, Packet
 from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
 from ipvs.drops import DEST_GONE
 from ipvs.entry import (
     ENTRY_SIZE,
     FORWARD_AT,
     LOW_MTU,
+    ONE_SIDED,
     QUIESCENT,
     Entry,
     Forward,
@@ -24,8 +25,10 @@ from runtime.intrinsics import load16, load64, store16, store32, store64
 from runtime.jit import compiled, inlined
 from stack.checksum import update
 from stack.context import Stack
-from stack.drops import PORT_DOWN, TCP_FLAGS
-from stack.headers import PROTO_TCP
+from stack.drops import IP_TOO_BIG, IP_TTL, PORT_DOWN, TCP_FLAGS
+from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4
+from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
+from stack.ipv4 import decrement_ttl
 from stack.neigh import USABLE, Neighbour, entry_at
 from stack.upkeep import output as neighbour_output
 
@@ -131,6 +134,36 @@ def count(ipvs, entry, side, total):
     Entry(entry).last = Stack(Ipvs(ipvs).stack).now
     tally(ipvs, entry, side, total)
     return 0
+
+
+@inlined
+def depart(ipvs, packet, entry, side):
+    """All that is between state and rewrite: next hop, MTU, TTL, statistics.
+
+    The neighbour to send to, or minus a drop reason.  Until it is certain that the packet goes
+    out nothing of it is changed, so an ICMP error quotes it as it came.
+    """
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    hop = next_hop(ipvs, entry, side)
+    if hop < 0:
+        return hop
+    ip = Ipv4(k.data + ETHER_LEN)
+    total = ip.total
+    mtu = mtu_towards(ipvs, entry, side, hop)
+    if total > mtu:
+        send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, mtu)
+        return -IP_TOO_BIG
+    # DR leaves the IP header as it is.
+    if w.xmit_ttl and Entry(entry).flags & ONE_SIDED == 0:
+        if ip.ttl <= 1:
+            send_error(w.stack, k.mbuf, k.data, TIME_EXCEEDED, 0, 0)
+            return -IP_TTL
+        decrement_ttl(ip.ptr)
+    if side == 1:
+        hear_from(w.stack, entry, k.data)
+    count(ipvs, entry, side, total)
+    return hop
 
 
 @inlined

@@ -13,6 +13,7 @@ from ipvs.control import Control, ControlStruct
 from ipvs.dest import DEST_SIZE, MAX_DESTS, STATS_SIZE
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, MAX_LADDRS
 from ipvs.loop import milliseconds
+from ipvs.rules import RulesStruct
 from ipvs.service import ServiceTableStruct
 from netdev.mbuf import PoolCalls, PoolCallsStruct
 from netdev.port import MAX_PORTS, Port, PortStruct
@@ -94,6 +95,7 @@ class Worker:
         self._start_control(w.control)
         w.stack = self._stack(self.shared + offsets["drops"])
         w.services = take(ctypes.sizeof(ServiceTableStruct))
+        w.rules = take(ctypes.sizeof(RulesStruct))
         w.dests = take(MAX_DESTS * DEST_SIZE)
         w.laddrs = take(MAX_LADDRS * LADDR_SIZE)
         w.states = take(ctypes.sizeof(tcp.StateTablesStruct))

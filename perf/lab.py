@@ -19,7 +19,7 @@ from tools.lab_node import LabError
 from tools.lab_two_arm import MODES
 
 HEAD = ("what", "min / median / max", "unit", "of", "failed", "goal")
-NAMES = {"fullnat": "FullNAT", "nat": "NAT", "dr": "DR"}
+NAMES = {"fullnat": "FullNAT", "nat": "NAT", "dr": "DR", "tunnel": "Tunnel"}
 COLD, WARM, RECOVERY = 60.0, 5.0, 2.0  # seconds: the goals
 PARTS = ("requests", "starts", "kills")
 

@@ -15,7 +15,7 @@ import numpy
 
 from ipvs.context import Ipvs
 from ipvs.dest import MAX_DESTS, STATS_SIZE, DestStats, DestStatsStruct
-from ipvs.entry import ACTIVE, HASHED1, LIVE, WIDE, EntryStruct
+from ipvs.entry import ACTIVE, HASHED1, LIVE, MODE_SNAT, WIDE, EntryStruct
 from ipvs.index import BUCKET_SIZE, SLOTS, BucketStruct, find, home, tag_of
 from ipvs.laddr import (
     LADDR_SIZE,
@@ -145,7 +145,8 @@ class Audit:
         held: dict[int, Counter[tuple[int, int]]] = {}
         for entry in self.live.values():
             if entry.laddr:
-                port = int.from_bytes(entry.side[1].ports.to_bytes(8, "little")[2:4], "big")
+                side = 0 if entry.mode == MODE_SNAT else 1
+                port = int.from_bytes(entry.side[side].ports.to_bytes(8, "little")[2:4], "big")
                 held.setdefault(entry.laddr - 1, Counter())[entry.replica, port] += 1
         size = MAX_LADDRS * LADDR_SIZE // 8
         words = numbers(self.w.laddrs, ctypes.c_int64, size)

@@ -19,6 +19,7 @@ WAN_ADDR, LAN_ADDR, LADDR, VIP = "198.18.0.1", "198.19.0.1", "198.19.0.200", "19
 CLIENT, CLIENT_MAC = "198.18.0.2", "02:aa:00:00:00:02"
 ROUTER, ROUTER_MAC = "198.18.0.254", "02:aa:00:00:00:fe"
 FAR = "203.0.113.9"  # a client behind the router
+OUTSIDE = "198.18.0.9"  # what the outside sees of hosts behind SNAT
 
 
 def server(index):
@@ -79,6 +80,27 @@ class Rig(rig.Rig):
                     "weight": 1, "u_thresh": 0, "l_thresh": 0, **dest,
                 }
                 for i, dest in enumerate(dests)
+            ],
+        )  # fmt: skip
+
+    def snat(self, number=0, proto="tcp", outside=(OUTSIDE,), order=0, dest=0, flags=(), **match):
+        """A match service whose real servers are ``outside`` addresses (pools from id 8 on)."""
+        for i, addr in enumerate(outside):
+            if 8 + i not in self.applier.pool_memory:
+                self.route(f"{addr}/32", kind="local", dev=WAN)
+                self.laddr(8 + i, addr, WAN)
+        anything = {"src": ("0.0.0.0", "255.255.255.255"), "dst": ("0.0.0.0", "255.255.255.255")}
+        anything |= {"sport": (0, 65535), "dport": (0, 65535), "iif": LAN, "oif": None}
+        self.apply(
+            "svc.set", id=number, af="inet", proto=proto, addr="0.0.0.0", port=0, sched="rr",
+            flags=list(flags), conn_timeout=0, persistent=0, laddrs=[],
+            match=anything | {"order": order} | match,
+            dests=[
+                {
+                    "id": dest + i, "addr": addr, "port": 0, "mode": "snat", "weight": 1,
+                    "u_thresh": 0, "l_thresh": 0, "pool": 8 + i,
+                }
+                for i, addr in enumerate(outside)
             ],
         )  # fmt: skip
 

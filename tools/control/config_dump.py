@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .addresses import InterfaceAddress
 from .inettypes import full_length, is_link_local6, scope_text
+from .matches import MatchKey
 from .routes import Route, RouteKey
 from .services import Dest, Service, endpoint
 from .state import ControlState
@@ -72,6 +73,8 @@ def _route_removals(state: ControlState) -> list[str]:
 
 def _service_tag(service: Service) -> str:
     key = service.key
+    if isinstance(key, MatchKey):
+        return f"-H {key.option}"
     return f"{_SERVICE_SWITCHES[key.proto]} {endpoint(key.addr, key.port)}"
 
 

@@ -8,16 +8,19 @@ from .context import Context, Handler
 from .errors import Code
 from .fields import Fields
 from .ipvs_fields import read_optional_key
+from .matches import MatchKey
 from .providers import DestCounters
 from .rates import Rates
-from .services import Dest, Service, ServiceKey
+from .services import AnyKey, Dest, Service
 from .traffic import add_up
 
 MAX_CONNECTIONS = 2000
 
 
-def key_map(key: ServiceKey) -> dict[str, Any]:
+def key_map(key: AnyKey) -> dict[str, Any]:
     """A service key as requests and replies carry it."""
+    if isinstance(key, MatchKey):
+        return {"match": key.map()}
     return {"af": key.af, "proto": key.proto, "addr": str(key.addr), "port": key.port}
 
 
@@ -85,7 +88,7 @@ def _service_row(context: Context, service: Service, cpu: int) -> dict[str, Any]
     }
 
 
-def _chosen(context: Context, key: ServiceKey | None, missing: Code) -> list[Service]:
+def _chosen(context: Context, key: AnyKey | None, missing: Code) -> list[Service]:
     services = context.state.ipvs.services
     return list(services) if key is None else [services.find(key, missing)]
 

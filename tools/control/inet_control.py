@@ -34,8 +34,9 @@ class InetControl:
         pools: LocalPools,
         clock: Callable[[], float],
         pool_changed: Callable[[Address], None],
+        devices: DeviceTable,
     ) -> None:
-        self.devices = DeviceTable()
+        self.devices = devices
         self.addresses = AddressTable()
         self.neighbours = NeighbourTable()
         self.pools = pools

@@ -10,20 +10,22 @@ from dataclasses import replace
 
 from . import replication as stream
 from . import support
+from .devices import DeviceTable
 from .errors import Code, ControlError
 from .ids import IdPool
 from .inettypes import Address, is_host_address
 from .laddrs import LocalPools
+from .matches import MAX_MATCHES, MatchKey
 from .services import (
     MAX_DESTS,
     MAX_DESTS_PER_SERVICE,
     MAX_SERVICES,
+    AnyKey,
     Dest,
     DestKey,
     DestOptions,
     LaddrRef,
     Service,
-    ServiceKey,
     ServiceOptions,
     ServiceTable,
 )
@@ -38,37 +40,56 @@ class IpvsControl:
         publisher: stream.Publisher,
         pools: LocalPools,
         traffic: Traffic,
+        devices: DeviceTable,
         clock: Callable[[], float],
     ) -> None:
         self.services = ServiceTable()
-        self.service_ids: IdPool[ServiceKey] = IdPool("services", MAX_SERVICES, clock)
-        self.dest_ids: IdPool[tuple[ServiceKey, DestKey]] = IdPool(
+        self._devices = devices
+        self._added = 0
+        self.service_ids: IdPool[AnyKey] = IdPool("services", MAX_SERVICES, clock)
+        self.dest_ids: IdPool[tuple[AnyKey, DestKey]] = IdPool(
             "real servers", MAX_DESTS, clock, traffic.dest_is_idle
         )
         self._publisher = publisher
         self._pools = pools
         self._traffic = traffic
 
-    def _publish(self, service: Service) -> None:
-        self._publisher.publish(*stream.service_set(service, self._pools))
+    def _record(self, service: Service) -> stream.Record:
+        return stream.service_set(service, self._pools, self._devices)
 
-    def add_service(self, key: ServiceKey, options: ServiceOptions) -> None:
+    def _publish(self, service: Service) -> None:
+        self._publisher.publish(*self._record(service))
+
+    def add_service(self, key: AnyKey, options: ServiceOptions) -> None:
         """Add a service without real servers.
 
-        INVAL for an empty key, NOTEXIST for an unknown scheduler, EXIST for a duplicate.
+        INVAL for an empty key, NOTEXIST for an unknown scheduler or device, EXIST for a duplicate,
+        RESOURCE for one match service too many.
         """
-        if key.addr.is_unspecified:
+        if isinstance(key, MatchKey):
+            self._check_match(key)
+        elif key.addr.is_unspecified:
             what = "is empty" if key.port == 0 else f"has the address {key.addr}"
             raise ControlError(Code.INVAL, f"the service key {what}")
-        if not is_host_address(key.addr):
+        elif not is_host_address(key.addr):
             raise ControlError(Code.INVAL, f"{key.addr} is not a unicast address")
         self._check_options(key, options)
         self.services.check_absent(key)
-        service = Service(self.service_ids.acquire(key), key, options)
+        self._added += 1
+        service = Service(self.service_ids.acquire(key), key, options, order=self._added)
         self.services.add(service)
         self._publish(service)
 
-    def _check_options(self, key: ServiceKey, options: ServiceOptions) -> None:
+    def _check_match(self, key: MatchKey) -> None:
+        for name in (key.iif, key.oif):
+            if name is not None:
+                self._devices.named(name, Code.NOTEXIST)
+        if sum(isinstance(other.key, MatchKey) for other in self.services) >= MAX_MATCHES:
+            raise ControlError(
+                Code.RESOURCE, f"there cannot be more than {MAX_MATCHES} match services"
+            )
+
+    def _check_options(self, key: AnyKey, options: ServiceOptions) -> None:
         if options.sched not in support.SCHEDULERS:
             raise ControlError(
                 Code.NOTEXIST,
@@ -81,7 +102,7 @@ class IpvsControl:
             raise ControlError(Code.INVAL, "synproxy is only for TCP services")
         support.service(key, options)
 
-    def edit_service(self, key: ServiceKey, options: ServiceOptions) -> None:
+    def edit_service(self, key: AnyKey, options: ServiceOptions) -> None:
         """Give a service other options; INVAL when there is no such service."""
         service = self.services.find(key, Code.INVAL)
         self._check_options(key, options)
@@ -89,7 +110,7 @@ class IpvsControl:
             service.options = options
             self._publish(service)
 
-    def delete_service(self, key: ServiceKey) -> None:
+    def delete_service(self, key: AnyKey) -> None:
         """Remove a service with its real servers; INVAL when there is none."""
         service = self.services.find(key, Code.INVAL)
         self.services.remove(service)
@@ -103,14 +124,14 @@ class IpvsControl:
         for service in self.services:
             self.delete_service(service.key)
 
-    def zero(self, key: ServiceKey | None) -> None:
+    def zero(self, key: AnyKey | None) -> None:
         """Set the statistics of a service, or of all of them, to zero; INVAL without it."""
         chosen = self.services if key is None else [self.services.find(key, Code.INVAL)]
         for service in chosen:
             for dest in service.dests.values():
                 self._traffic.zero_dest(dest.id)
 
-    def add_dest(self, svc: ServiceKey, key: DestKey, options: DestOptions) -> None:
+    def add_dest(self, svc: AnyKey, key: DestKey, options: DestOptions) -> None:
         """Add a real server.
 
         INVAL without the service or for a wrong address, EXIST for a duplicate, NOTSUPP for
@@ -121,6 +142,7 @@ class IpvsControl:
             raise ControlError(Code.INVAL, f"{key.addr} cannot be a real server's address")
         if key.port == 0 and svc.port != 0:
             raise ControlError(Code.INVAL, f"real server {key} needs a port")
+        self._check_mode(svc, key, options)
         self._check_dest(svc, key, options, Code.NOTSUPP)
         if key in service.dests:
             raise ControlError(Code.EXIST, f"{key} is already a real server of {svc}")
@@ -133,8 +155,19 @@ class IpvsControl:
         service.dests[key] = Dest(number, key, options)
         self._publish(service)
 
+    def _check_mode(self, svc: AnyKey, key: DestKey, options: DestOptions) -> None:
+        """SNAT goes with match services: outside addresses are addresses of ours with ports."""
+        match = isinstance(svc, MatchKey)
+        if match != (options.mode == "snat"):
+            why = "only match services have" if options.mode == "snat" else "a match service has no"
+            raise ControlError(Code.NOTSUPP, f"{why} real servers of mode {options.mode}")
+        if match and self._pools.of(key.addr) is None:
+            raise ControlError(
+                Code.NOTEXIST, f"{key.addr} is not configured on a device with sapool"
+            )
+
     def _check_dest(
-        self, svc: ServiceKey, key: DestKey, options: DestOptions, thresholds: Code
+        self, svc: AnyKey, key: DestKey, options: DestOptions, thresholds: Code
     ) -> None:
         support.dest(svc.addr, key.addr, options)
         if options.u_thresh and options.l_thresh > options.u_thresh:
@@ -144,7 +177,7 @@ class IpvsControl:
             )
 
     def edit_dest(
-        self, svc: ServiceKey, key: DestKey, options: DestOptions, inhibited: bool = False
+        self, svc: AnyKey, key: DestKey, options: DestOptions, inhibited: bool = False
     ) -> None:
         """Give a real server other options, and take it out of scheduling or back in.
 
@@ -152,13 +185,14 @@ class IpvsControl:
         """
         service = self.services.find(svc, Code.INVAL)
         dest = service.dest(key)
+        self._check_mode(svc, key, options)
         self._check_dest(svc, key, options, Code.INVAL)
         changed = replace(dest, options=options, inhibited=inhibited)
         if changed != dest:
             service.dests[key] = changed
             self._publish(service)
 
-    def delete_dest(self, svc: ServiceKey, key: DestKey) -> None:
+    def delete_dest(self, svc: AnyKey, key: DestKey) -> None:
         """Remove a real server; INVAL without the service, NOTEXIST without it."""
         service = self.services.find(svc, Code.INVAL)
         dest = service.dest(key)
@@ -170,7 +204,7 @@ class IpvsControl:
         self.dest_ids.release((service.key, dest.key), dest.id)
         self._traffic.drop_dest(dest.id)
 
-    def add_laddr(self, svc: ServiceKey, ref: LaddrRef) -> None:
+    def add_laddr(self, svc: AnyKey, ref: LaddrRef) -> None:
         """Let a service use a local address. NOSERV without the service, EXIST for a duplicate,
         NOTEXIST when the device does not have the address with sapool, INVAL for an IPv6 address
         and an IPv4 service (the reverse serves NAT64)."""
@@ -188,7 +222,7 @@ class IpvsControl:
         service.laddrs.append(ref)
         self._publish(service)
 
-    def delete_laddr(self, svc: ServiceKey, ref: LaddrRef) -> None:
+    def delete_laddr(self, svc: AnyKey, ref: LaddrRef) -> None:
         """Take a local address from a service; NOSERV without the service, NOTEXIST without it."""
         service = self.services.find(svc, Code.NOSERV)
         if ref not in service.laddrs:
@@ -201,9 +235,12 @@ class IpvsControl:
     def pool_changed(self, address: Address) -> None:
         """A local address became usable or unusable: tell workers the services that list it."""
         for service in self.services:
-            if any(ref.addr == address for ref in service.laddrs):
+            outside = (key.addr for key in service.dests if isinstance(service.key, MatchKey))
+            if any(ref.addr == address for ref in service.laddrs) or address in outside:
                 self._publish(service)
 
     def snapshot(self) -> list[stream.Record]:
         """Records that recreate the services."""
-        return [stream.service_set(service, self._pools) for service in self.services]
+        return [
+            stream.service_set(service, self._pools, self._devices) for service in self.services
+        ]

@@ -9,7 +9,8 @@ from . import support
 from .devices import DeviceTable
 from .errors import Code
 from .fields import Fields
-from .services import DestKey, DestOptions, LaddrRef, ServiceKey, ServiceOptions
+from .matches import read_match
+from .services import AnyKey, DestKey, DestOptions, LaddrRef, ServiceKey, ServiceOptions
 
 #: 31 days, the limit of ipvsadm -p
 MAX_PERSISTENT = 2678400
@@ -22,10 +23,14 @@ _CHECK_WORDS = ("default", "tcp", "udp", "sctp", "ping")
 _CHECK = re.compile(r"(\d{1,3}),(?:(\d{1,3}),)?(\d{1,3})s(?:,(\d{1,5})-(\d{1,5})s)?")
 
 
-def read_key(fields: Fields) -> ServiceKey:
-    """Field svc of a request: af, proto, addr, port (NOTSUPP for fwmark and match keys)."""
+def read_key(fields: Fields) -> AnyKey:
+    """Field svc of a request: af, proto, addr, port, or match (NOTSUPP for fwmark keys)."""
     svc = fields.nested("svc")
-    support.other_service_keys(svc.has("fwmark"), svc.has("match"))
+    support.other_service_keys(svc.has("fwmark"))
+    if svc.has("match"):
+        match = read_match(svc, support.PROTOCOLS)
+        svc.done()
+        return match
     addr = svc.address("addr")
     svc.matches_family("af", addr)
     key = ServiceKey(svc.choice("proto", support.PROTOCOLS), addr, svc.integer("port", 0, 65535))
@@ -33,7 +38,7 @@ def read_key(fields: Fields) -> ServiceKey:
     return key
 
 
-def read_optional_key(fields: Fields) -> ServiceKey | None:
+def read_optional_key(fields: Fields) -> AnyKey | None:
     """Like `read_key`, None when the request names no service."""
     return read_key(fields) if fields.has("svc") else None
 

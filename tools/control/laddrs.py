@@ -76,6 +76,10 @@ class LocalPools:
         self.ids.release(pool.addr, pool.id)
         return pool
 
+    def of(self, addr: Address) -> LocalPool | None:
+        """The pool of the address, if it is a sapool address of any device."""
+        return self._pools.get(addr)
+
     def usable(self, addr: Address, dev: int) -> LocalPool | None:
         """The pool of the address if it is a sapool address of that device."""
         pool = self._pools.get(addr)

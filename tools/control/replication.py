@@ -11,14 +11,17 @@ no-op.
     route.set  dst plen kind via dev src mtu      route.del  dst plen dev
     neigh.set  addr dev mac static                neigh.del  addr dev
     laddr.set  id addr dev                        laddr.del  id
-    svc.set    id af proto addr port sched flags conn_timeout persistent dests laddrs
+    svc.set    id af proto addr port sched flags conn_timeout persistent dests laddrs [match]
                                                   svc.del    id
     param.set  name: value ...
 
 Of several routes to the same dst/plen only the preferred one is published, so that dst and plen
 are a route's key; kind "local" is a /32 or /128 of this host. `via` and `src` may be None.
 svc.set's dests are newest first, each id addr port mode weight u_thresh l_thresh (weight 0 while
-inhibited; thresholds are for the whole fleet, a worker takes its share); laddrs lists pool ids.
+inhibited; thresholds are for the whole fleet, a worker takes its share), those of mode snat with
+the id of their address's pool; laddrs lists pool ids.  A match (addr 0.0.0.0, port 0) has ranges
+src dst sport dport as (first, last), devices iif oif or None, and an order: of several that match,
+the highest is meant.
 An id deleted and set again for the same address refers to the same pool, ports in use included.
 """
 
@@ -28,11 +31,12 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from .addresses import InterfaceAddress
-from .devices import Device
+from .devices import Device, DeviceTable
 from .laddrs import LocalPool, LocalPools
+from .matches import MatchKey
 from .neighbours import Neighbour
 from .routes import Route
-from .services import Service
+from .services import Dest, Service
 
 Body = dict[str, Any]
 Record = tuple[str, Body]
@@ -113,11 +117,20 @@ def laddr_del(pool: LocalPool) -> Record:
     return "laddr.del", {"id": pool.id}
 
 
-def service_set(service: Service, pools: LocalPools) -> Record:
+def _dest(dest: Dest, pools: LocalPools) -> Body:
+    if dest.options.mode != "snat":
+        return dest.record
+    pool = pools.of(dest.key.addr)
+    return {**dest.record, "pool": None if pool is None else pool.id}
+
+
+def service_set(service: Service, pools: LocalPools, devices: DeviceTable) -> Record:
     """The whole service: options, real servers, usable local addresses."""
     key, options = service.key, service.options
     usable = [pools.usable(ref.addr, ref.dev) for ref in service.laddrs]
+    match = key.record(devices, service.order) if isinstance(key, MatchKey) else None
     return "svc.set", {
+        **({} if match is None else {"match": match}),
         "id": service.id,
         "af": key.af,
         "proto": key.proto,
@@ -127,7 +140,7 @@ def service_set(service: Service, pools: LocalPools) -> Record:
         "flags": options.flags,
         "conn_timeout": options.conn_timeout,
         "persistent": options.persistent,
-        "dests": [dest.record for dest in service.newest_first()],
+        "dests": [_dest(dest, pools) for dest in service.newest_first()],
         "laddrs": [pool.id for pool in usable if pool is not None],
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from .errors import Code, ControlError
 from .inettypes import Address, family
+from .matches import MatchKey
 
 #: capacity of the workers' flat tables
 MAX_SERVICES = 4096
@@ -37,6 +38,9 @@ class ServiceKey:
 
     def __str__(self) -> str:
         return f"{self.proto} {endpoint(self.addr, self.port)}"
+
+
+AnyKey = ServiceKey | MatchKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,9 @@ class Service:
     """A virtual service; `dests` is oldest first (workers get it newest first)."""
 
     id: int
-    key: ServiceKey
+    key: AnyKey
     options: ServiceOptions
+    order: int = 0  # match services: grows with every one added
     dests: dict[DestKey, Dest] = field(default_factory=dict)
     laddrs: list[LaddrRef] = field(default_factory=list)
 
@@ -143,16 +148,16 @@ class ServiceTable:
     """All virtual services, in the order they were added."""
 
     def __init__(self) -> None:
-        self._table: dict[ServiceKey, Service] = {}
+        self._table: dict[AnyKey, Service] = {}
 
-    def find(self, key: ServiceKey, missing: Code) -> Service:
+    def find(self, key: AnyKey, missing: Code) -> Service:
         """The service, or the error `missing` (the original varies by command)."""
         service = self._table.get(key)
         if service is None:
             raise ControlError(missing, f"there is no service {key}")
         return service
 
-    def check_absent(self, key: ServiceKey) -> None:
+    def check_absent(self, key: AnyKey) -> None:
         """EXIST when the service is there."""
         if key in self._table:
             raise ControlError(Code.EXIST, f"service {key} exists already")

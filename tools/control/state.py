@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import replication as stream
+from .devices import DeviceTable
 from .inet_control import InetControl
 from .ipvs_control import IpvsControl
 from .laddrs import LocalPools
@@ -30,8 +31,9 @@ class ControlState:
         self.clock = clock
         self.traffic = Traffic(counters)
         self.pools = LocalPools(clock, self.traffic.laddr_is_idle, self.traffic.new_laddr)
-        self.ipvs = IpvsControl(publisher, self.pools, self.traffic, clock)
-        self.inet = InetControl(publisher, self.pools, clock, self.ipvs.pool_changed)
+        devices = DeviceTable()
+        self.ipvs = IpvsControl(publisher, self.pools, self.traffic, devices, clock)
+        self.inet = InetControl(publisher, self.pools, clock, self.ipvs.pool_changed, devices)
         self._publisher = publisher
         self._params: dict[str, Any] = {}
 

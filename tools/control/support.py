@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from .errors import Code, ControlError
 from .inettypes import Address
-from .services import DestOptions, ServiceKey, ServiceOptions
+from .matches import MatchKey
+from .services import AnyKey, DestOptions, ServiceOptions
 
 #: words of the original, and those of them that work
 PROTOCOLS = ("tcp", "udp", "sctp", "icmp", "icmpv6")
@@ -29,8 +30,9 @@ LINK_ITEMS = (
 #: request areas (the part of the type before the dot) and what they are about
 _AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bonding is"}
 _PROTOCOLS = ("tcp", "udp", "sctp")
+_MATCH_PROTOCOLS = ("tcp", "udp", "icmp")
 _SCHEDULERS = ("rr", "wrr", "wlc")
-_MODES = ("fullnat", "nat", "dr", "tunnel")
+_MODES = ("fullnat", "nat", "dr", "tunnel", "snat")
 #: forwarding modes and families (service, real server) other than IPv4 throughout
 _FAMILIES = {
     *(("fullnat", (6, n)) for n in (4, 6)), ("nat", (6, 6)), ("dr", (6, 6)),
@@ -57,17 +59,16 @@ def family(af: str) -> None:
         raise _refuse(f"address family {af} is")
 
 
-def other_service_keys(fwmark: bool, match: bool) -> None:
-    """Services that are not identified by protocol, address and port."""
+def other_service_keys(fwmark: bool) -> None:
+    """Services that are identified neither by protocol, address and port, nor by a match."""
     if fwmark:
         raise _refuse("firewall-mark services are")
-    if match:
-        raise _refuse("match (SNAT) services are")
 
 
-def service(key: ServiceKey, options: ServiceOptions) -> None:
+def service(key: AnyKey, options: ServiceOptions) -> None:
     """A service to be added or its options after an edit."""
-    if key.proto not in _PROTOCOLS:
+    match = isinstance(key, MatchKey)
+    if key.proto not in (_MATCH_PROTOCOLS if match else _PROTOCOLS):
         raise _refuse(f"{key.proto} services are")
     if key.proto == "sctp" and key.addr.version == 6:
         raise _refuse("sctp services of IPv6 addresses are")
@@ -75,12 +76,10 @@ def service(key: ServiceKey, options: ServiceOptions) -> None:
         raise _refuse(f"scheduler {options.sched} is")
     if options.persistent:
         raise _refuse("persistence is")
-    if key.port == 0:
+    if key.port == 0 and not match:
         raise _refuse("a service on port 0 (all ports) is")
     if options.synproxy:
         raise _refuse("synproxy is")
-    if options.ops:
-        raise _refuse("one-packet scheduling is")
     if options.quic:
         raise _refuse("quic is")
     if options.proxy_protocol != "disable":
