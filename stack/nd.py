@@ -89,10 +89,11 @@ def _probed(stack, l3, port, mac, option):
         return ND_FORMAT
     target = load64(l3 + IP6_LEN + 8)
     target_low = load64(l3 + IP6_LEN + 16)
-    if local6(stack, target, target_low, port) == 0:
-        return ND_TARGET
+    # A tentative address comes before its route: the answer to our probe may be quicker.
     if find_tentative(stack, port, target, target_low):
         return _claimed(stack, port, target, target_low, mac)
+    if local6(stack, target, target_low, port) == 0:
+        return ND_TARGET
     advertise(stack, port, target, target_low, OVERRIDE)
     return ND_DONE
 
@@ -169,7 +170,7 @@ def _advertisement(stack, l3, port, sender, option):
         return ND_FORMAT
     high = load64(l3 + IP6_LEN + 8)
     low = load64(l3 + IP6_LEN + 16)
-    if local6(stack, high, low, port):
+    if find_tentative(stack, port, high, low) or local6(stack, high, low, port):
         return _claimed(stack, port, high, low, sender)
     mac = 0
     if option != 0:

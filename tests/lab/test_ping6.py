@@ -62,7 +62,8 @@ def ping(node: Node, address: str, *options: str) -> str:
 def link_local(node: Node) -> str:
     """The fe80:: address of a host's eth0."""
     found = json.loads(node.run("ip", "-j", "-6", "addr", "show", "dev", "eth0", "scope", "link"))
-    return str(found[0]["addr_info"][0]["local"])
+    (address,) = [row["local"] for row in found[0]["addr_info"] if "local" in row]
+    return str(address)
 
 
 @pytest.mark.parametrize("address", [WAN, VIP, LAN])

@@ -274,8 +274,13 @@ def test_rfc4861_7_2_6_an_old_address_is_announced_at_once(rig):
     ],
     ids=["5_4_3_another_probes", "5_4_4_another_has_it"],
 )
-def test_rfc4862_duplicates_are_noticed(rig, claim):
-    add(rig)
+@pytest.mark.parametrize("early", [True, False])
+def test_rfc4862_duplicates_are_noticed(rig, claim, early):
+    if early:  # the answer comes before the record of the local route
+        rig.apply("addr.set", addr=NEW, dev=WAN, plen=64, check=True)
+        rig.at(rig.clock)
+    else:
+        add(rig)
     assert send(rig, WAN, claim)[0] == []
     assert events(rig) == [(ADDRESS6_DUPLICATE, NEW, OTHER_MAC, WAN)]
     assert wait(rig, 2000)[0] == []  # and it is never announced
