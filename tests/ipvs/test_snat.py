@@ -474,3 +474,11 @@ def test_rfc5508_req4_errors_from_outside_reach_the_inside_host(proto):
     forged = IP(src=OUTSIDE, dst=FAR) / layer(proto, number + 1, 443)
     rig.exchange(WAN, from_outside(ICMP(type=3, code=3) / Raw(bytes(forged))))
     assert rig.drops() == {"icmp_unrelated": 1} and rig.clean()
+
+
+def test_an_echo_is_listed_as_the_reference_does():
+    rig = snat_rig(("icmp",))
+    number = go_out(rig, "icmp", 7)
+    row = connection_row(entry_of(rig.w.table, 1), rig.now, 1)
+    assert (row["proto"], row["state"], row["expire"]) == ("icmp", "ICMP_NORMAL", 300)
+    assert (row["caddr"], row["vport"], row["daddr"], row["dport"]) == (FAR, number, server(0), 7)
