@@ -24,6 +24,7 @@ IDENTITY = {
     "neigh": ("addr", "dev"),
     "laddr": ("id",),
     "svc": ("id",),
+    "sched": ("name",),
 }
 
 
@@ -38,6 +39,8 @@ class Applier(ServiceRecords):
         self.gate = InlineGate(worker.address)
         self.replicas = replicas
         self.lists: dict[int, Any] = {}
+        self.user_schedulers = {}
+        self.old_schedulers = []
         self.service_dests: dict[int, list[int]] = {}
         self.known: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.snapshot: set[tuple[Any, ...]] | None = None
@@ -52,6 +55,8 @@ class Applier(ServiceRecords):
             "neigh.set": self.set_neighbour,
             "neigh.del": self.delete_neighbour,
             "laddr.set": self.set_local_address,
+            "sched.set": self.set_scheduler,
+            "sched.del": self.delete_scheduler,
             "svc.set": self.set_service,
             "svc.del": self.delete_service,
         }

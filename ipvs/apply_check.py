@@ -9,7 +9,7 @@ from typing import Any
 from ipvs.dest import MAX_DESTS
 from ipvs.entry import MODES
 from ipvs.laddr import MAX_LADDRS
-from ipvs.service import MAX_SERVICES, SCHEDULERS
+from ipvs.service import MAX_SERVICES
 
 Check = Callable[[Any], bool]
 
@@ -20,6 +20,10 @@ def _number(low: int, high: int) -> Check:
 
 def _one_of(*names: str) -> Check:
     return lambda value: isinstance(value, str) and value in names
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) < 64
 
 
 def _any_address(value: Any) -> bool:
@@ -55,6 +59,7 @@ SERVER: dict[str, Check] = {
     "id": _number(0, MAX_DESTS - 1), "addr": _end, "port": U16, "mode": _one_of(*MODES),
     "weight": _number(-(1 << 31), (1 << 31) - 1), "u_thresh?": U32, "inhibited?": _number(0, 1),
     "pool?": _number(0, MAX_LADDRS - 1),
+    "slow_start?": _number(0, 86400), "since?": _number(0, 1 << 62),
 }  # fmt: skip
 
 
@@ -95,11 +100,17 @@ FIELDS: dict[str, dict[str, Check]] = {
     "svc.set": {
         "id": _number(0, MAX_SERVICES - 1), "addr": _end, "port": U16,
         "proto": _one_of("tcp", "udp", "sctp", "icmp"), "match?": _match,
-        "sched": _one_of(*SCHEDULERS),
+        "sched": _text,
         "dests": _list(_server),
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
         "flags?": _list(lambda flag: isinstance(flag, str)),
+        "table?": lambda value: isinstance(value, bytes),
     },
+    "sched.set": {
+        "name": _text, "code": lambda value: isinstance(value, bytes) and len(value) > 0,
+        "entry": U32, "fixups": _list(U32),
+    },
+    "sched.del": {"name": _text},
     "svc.del": {"id": _number(0, MAX_SERVICES - 1)},
     "param.set": {
         "tcp_timeouts?": _numbers_by_name, "udp_timeouts?": _numbers_by_name, "xmit_ttl?": U32,

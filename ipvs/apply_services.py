@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import math
+import time
 from typing import Any
 
 from ipvs import laddr as pools
 from ipvs import operations, rebuild, service
 from ipvs.apply_inet import ApplyError, InetRecords, address_number
 from ipvs.apply_rules import check_match, rules_image
+from ipvs.apply_schedulers import SchedulerRecords
 from ipvs.dest import DestStruct
 from ipvs.entry import MODE_NAT, MODES
+from ipvs.extra import ExtraMemory
 from ipvs.rss import Rss
-from ipvs.service import SCHEDULERS, ServiceStruct
+from ipvs.service import ServiceStruct
 from stack import route, route6
 from stack.address6 import words
 
@@ -35,7 +38,7 @@ def _set_words(record: Any, text: str) -> None:
     record.high, record.low = words(text) if wide else (0, 0)
 
 
-class ServiceRecords(InetRecords):
+class ServiceRecords(InetRecords, SchedulerRecords):
     """Handlers of the records of IPVS; ``replicas`` is how many pools a local address has."""
 
     replicas: int
@@ -144,6 +147,13 @@ class ServiceRecords(InetRecords):
         upper = body.get("u_thresh") or 0
         # Every worker gets its share; never less than one, or the limit would not exist.
         dest.upper = max(1, upper // self.worker.count) if upper else 0
+        slow_start = body.get("slow_start") or 0
+        if slow_start:
+            # Told as the machine's monotonic clock, which all processes share.
+            age = int(time.monotonic() * 1000) - body.get("since", 0)
+            if age < slow_start * 1000:
+                dest.since = (self.worker.now() - max(age, 0)) & 0xFFFFFFFF
+                dest.slow_start = slow_start * 1000
         return dest
 
     def _id_list(self, number: int, ids: list[int]) -> Any:
@@ -152,8 +162,10 @@ class ServiceRecords(InetRecords):
     def set_service(self, body: dict[str, Any]) -> None:
         """Add or replace a virtual service with all its real servers and local addresses."""
         number = body["id"]
-        if body["proto"] not in PROTOCOLS or body["sched"] not in SCHEDULERS:
-            raise ApplyError(f"service {number}: protocol or scheduler not supported")
+        if body["proto"] not in PROTOCOLS:
+            raise ApplyError(f"service {number}: protocol not supported")
+        extra = ExtraMemory(body)
+        scheduler = self.use_scheduler(body["sched"], extra)
         dests, laddrs = body["dests"], list(body["laddrs"])
         if not all(d["mode"] in MODES for d in dests):
             raise ApplyError(f"service {number}: forwarding mode not supported")
@@ -164,14 +176,15 @@ class ServiceRecords(InetRecords):
             others = len(self.matches) - (number in self.matches)
             check_match(match, others, self.stack.port_count)
         ids = [dest["id"] for dest in dests]
-        lists = (self._id_list(number, ids), self._id_list(number, laddrs))
+        lists = (self._id_list(number, ids), self._id_list(number, laddrs), extra)
         record = ServiceStruct()
         _set_words(record, body["addr"])
         record.port, record.proto = body["port"], PROTOCOLS[body["proto"]]
         record.wide = int(":" in body["addr"])
-        record.dests, record.laddrs = (ctypes.addressof(part) for part in lists)
+        record.dests, record.laddrs = (ctypes.addressof(part) for part in lists[:2])
+        record.extra = extra.address
         record.dest_count, record.laddr_count = len(ids), len(laddrs)
-        record.scheduler = SCHEDULERS[body["sched"]]
+        record.scheduler = scheduler
         weights = [max(0, int(dest["weight"])) for dest in dests]
         record.max_weight, record.gcd_weight = max(weights, default=0), math.gcd(*weights)
         # Workers start at different servers, so that few connections spread evenly too.
@@ -185,6 +198,8 @@ class ServiceRecords(InetRecords):
         images = [self._dest(dest) for dest in dests]
         before = self.service_dests.get(number, [])
         gone, same = set(before) - set(ids), int(before == ids)
+        if same and number in self.lists:
+            extra.go_on_from(self.lists[number][2])
         self._run(
             "",
             *((operations.DEST_DELETE, dest) for dest in gone),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipvs.begin import begin
+from ipvs.choose import choose
 from ipvs.context import Ipvs, Packet
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import CONN_CLASH, CONN_FULL, NO_DEST, NO_LADDR, NO_PORT
@@ -24,7 +25,6 @@ from ipvs.entry import (
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port
 from ipvs.pairs import take_pair
-from ipvs.schedulers import schedule
 from ipvs.service import IdList, Service
 from ipvs.table import (
     entry_of,
@@ -184,9 +184,9 @@ def create(ipvs, service, packet):
     Returns its reference (side 0), or minus a drop reason.  Nothing is left behind on failure.
     """
     w = Ipvs(ipvs)
-    number = schedule(service, w.dests, w.dest_stats)
+    number = choose(ipvs, service, packet)
     if number < 0:
-        return -NO_DEST
+        return number
     dest = w.dests + number * DEST_SIZE
     if Dest(dest).wide:
         return create_4in6(ipvs, service, packet, number)

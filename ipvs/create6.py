@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipvs.begin import begin
+from ipvs.choose import choose
 from ipvs.context import Ipvs, Packet
 from ipvs.create import LADDR_TRIES, side1_taken, swap16, swap32, words_of_ports
 from ipvs.dest import DEST_SIZE, Dest
@@ -23,7 +24,6 @@ from ipvs.entry import (
 from ipvs.index import SEED_AT
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port, take_port6
 from ipvs.pairs import give_pair, take_pair
-from ipvs.schedulers import schedule
 from ipvs.service import IdList, Service
 from ipvs.table import entry_of
 from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, Wide, digest
@@ -174,9 +174,9 @@ def create6(ipvs, service, packet):
     Returns its reference (side 0), or minus a drop reason.  Nothing is left behind on failure.
     """
     w = Ipvs(ipvs)
-    number = schedule(service, w.dests, w.dest_stats)
+    number = choose(ipvs, service, packet)
     if number < 0:
-        return -NO_DEST
+        return number
     dest = w.dests + number * DEST_SIZE
     slot = take_pair(w.table)
     if slot == 0:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 
+from runtime.intrinsics import divide
 from runtime.jit import compiled
 from runtime.pointers import view
 
 MAX_DESTS = 16384
 DEST_SIZE = 64
 STATS_SIZE = 64
+WHOLE = 1024
 
 
 class DestStruct(ctypes.Structure):
@@ -28,7 +30,10 @@ class DestStruct(ctypes.Structure):
         ("pool", ctypes.c_uint32),  # SNAT: id + 1 of the local address it is, 0 = none
         ("high", ctypes.c_int64),  # IPv6 address, raw halves
         ("low", ctypes.c_int64),
-        ("more", ctypes.c_int64 * 2),
+        ("since", ctypes.c_uint32),  # ms, when it came (slow start)
+        ("slow_start", ctypes.c_uint32),  # ms until it has its full share, 0 = at once or over
+        ("credit", ctypes.c_uint32),  # of turns a slow server let pass, in 1024ths
+        ("more", ctypes.c_uint32),
     ]
 
 
@@ -59,6 +64,32 @@ def usable(dests, number):
     if d.present and d.weight > 0 and d.overload == 0 and d.inhibited == 0:
         return 1
     return 0
+
+
+@compiled
+def share(dests, number, now):
+    """How much of its weight counts for a real server that came lately, in 1024ths (1..1024)."""
+    d = Dest(dests + number * DEST_SIZE)
+    if d.slow_start == 0:
+        return WHOLE
+    age = (now - d.since) & 0xFFFFFFFF
+    if age >= 0x80000000:
+        age = 0
+    if age >= d.slow_start:
+        d.slow_start = 0
+        return WHOLE
+    return 1 + divide(age * (WHOLE - 1), d.slow_start)
+
+
+@compiled
+def takes_turn(dests, number, now):
+    """1 when a real server whose turn it is takes it: a slow one takes ``share`` of its turns."""
+    d = Dest(dests + number * DEST_SIZE)
+    if d.slow_start == 0:
+        return 1
+    credit = d.credit + share(dests, number, now)
+    d.credit = credit & (WHOLE - 1)
+    return 1 if credit >= WHOLE else 0
 
 
 @compiled

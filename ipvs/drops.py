@@ -26,6 +26,9 @@ TUNNEL_SOURCE = reason(
 NOT_FORWARDED = reason(
     IPVS_BASE + 12, "not_forwarded", "connection of a kind this version does not forward"
 )
+SCHED_FAULT = reason(
+    IPVS_BASE + 13, "sched_fault", "user-written scheduler looped too long or chose no server"
+)
 DEST_GONE = reason(
     IPVS_BASE + 10, "dest_gone", "connection whose real server is gone (expire-quiescent)"
 )

@@ -12,8 +12,15 @@ MAX_SERVICES = 4096
 BUCKETS = 8192
 SALT = signed(0x8CB92BA72F3D8DD7)  # any odd number: mixes the low half of an IPv6 address
 
-SCHED_RR, SCHED_WRR, SCHED_WLC = range(3)
-SCHEDULERS = {"rr": SCHED_RR, "wrr": SCHED_WRR, "wlc": SCHED_WLC}
+SCHED_RR, SCHED_WRR, SCHED_WLC, SCHED_CONHASH, SCHED_MH, SCHED_FO, SCHED_USER = range(7)
+SCHEDULERS = {
+    "rr": SCHED_RR,
+    "wrr": SCHED_WRR,
+    "wlc": SCHED_WLC,
+    "conhash": SCHED_CONHASH,
+    "mh": SCHED_MH,
+    "fo": SCHED_FO,
+}
 
 
 class ServiceStruct(ctypes.Structure):
@@ -36,13 +43,13 @@ class ServiceStruct(ctypes.Structure):
         ("gcd_weight", ctypes.c_int64),
         ("laddr_position", ctypes.c_int64),
         ("conn_timeout", ctypes.c_uint32),  # seconds, 0 = protocol's
-        ("expire_quiescent", ctypes.c_uint32),
-        ("nat", ctypes.c_uint32),  # some real server is in NAT mode
+        ("expire_quiescent", ctypes.c_uint16),
+        ("nat", ctypes.c_uint16),  # some real server is in NAT mode
         ("wide", ctypes.c_uint32),  # 1 = IPv6
+        ("ops", ctypes.c_uint32),  # one packet each connection
         ("high", ctypes.c_int64),  # IPv6 address, raw halves
         ("low", ctypes.c_int64),
-        ("ops", ctypes.c_uint32),  # one packet each connection
-        ("spare", ctypes.c_uint32),
+        ("extra", ctypes.c_int64),  # ExtraStruct, see ipvs/extra.py
     ]
 
 

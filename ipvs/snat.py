@@ -10,10 +10,11 @@ tuple.  An ICMP echo has its identifier in place of the inside port and none out
 from __future__ import annotations
 
 from ipvs.begin import begin
+from ipvs.choose import choose
 from ipvs.context import Ipvs, Packet
 from ipvs.create import set_deltas, swap16, swap32, words_of_ports
 from ipvs.dest import DEST_SIZE, Dest
-from ipvs.drops import CONN_CLASH, CONN_FULL, NO_DEST, NO_LADDR, NO_PORT
+from ipvs.drops import CONN_CLASH, CONN_FULL, NO_LADDR, NO_PORT
 from ipvs.entry import HASHED1, S_SNAT, SPECIAL, Entry, tuple_hash
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import (
@@ -25,7 +26,6 @@ from ipvs.laddr import (
     take_identifier,
     take_port,
 )
-from ipvs.schedulers import schedule
 from ipvs.service import find as find_service
 from ipvs.table import entry_of, give_entry, take_entry
 from runtime.jit import compiled
@@ -86,9 +86,9 @@ def _take_outside(ipvs, entry, packet, dest):
 def open_outwards(ipvs, service, packet):
     """New connection of an inside host; its reference (side 1), or minus a drop reason."""
     w = Ipvs(ipvs)
-    number = schedule(service, w.dests, w.dest_stats)
+    number = choose(ipvs, service, packet)
     if number < 0:
-        return -NO_DEST
+        return number
     slot = take_entry(w.table)
     if slot == 0:
         return -CONN_FULL

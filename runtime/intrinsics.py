@@ -159,6 +159,49 @@ wrap = define("wrap", 1, signed, lambda builder, a: a)
 """``a`` modulo 2**64: a no-op in machine code, needed in plain Python after + - * of hashes."""
 
 
+plus = define("plus", 2, lambda a, b: signed(a + b), lambda builder, a, b: builder.add(a, b))
+minus = define("minus", 2, lambda a, b: signed(a - b), lambda builder, a, b: builder.sub(a, b))
+times = define("times", 2, lambda a, b: signed(a * b), lambda builder, a, b: builder.mul(a, b))
+"""+ - * modulo 2**64.  The operators themselves promise LLVM that nothing overflows ("nsw"), and
+it draws conclusions: where numbers do wrap around, ``wrap`` behind the operator comes too late."""
+
+
+def _lower_divisor(b: ir.IRBuilder, value: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """A divisor the processor takes whatever the dividend is, and whether it is the one given."""
+    zero = b.icmp_signed("==", value, ir.Constant(I64, 0))
+    minus = b.icmp_signed("==", value, ir.Constant(I64, -1))
+    special = b.or_(zero, minus)
+    return b.select(special, ir.Constant(I64, 1), value), b.not_(special)
+
+
+def _lower_floor(b: ir.IRBuilder, left: ir.Value, right: ir.Value) -> tuple[ir.Value, ...]:
+    """Quotient and remainder rounded down, and whether ``right`` was an ordinary divisor."""
+    divisor, ordinary = _lower_divisor(b, right)
+    quotient, rest = b.sdiv(left, divisor), b.srem(left, divisor)
+    odd = b.icmp_signed("!=", rest, ir.Constant(I64, 0))
+    apart = b.icmp_signed("<", b.xor(rest, divisor), ir.Constant(I64, 0))
+    down = b.and_(odd, apart)
+    quotient = b.select(down, b.sub(quotient, ir.Constant(I64, 1)), quotient)
+    return quotient, b.select(down, b.add(rest, divisor), rest), ordinary
+
+
+def _lower_divide(b: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
+    quotient, _, ordinary = _lower_floor(b, left, right)
+    return b.select(ordinary, quotient, b.mul(left, right))  # times 0 or -1
+
+
+def _lower_remainder(b: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Value:
+    _, rest, ordinary = _lower_floor(b, left, right)
+    return b.select(ordinary, rest, ir.Constant(I64, 0))
+
+
+divide = define("divide", 2, lambda a, b: signed(a // b) if b else 0, _lower_divide)
+"""``a // b`` as Python rounds it, for divisors nobody has checked: 0 when ``b`` is 0."""
+
+remainder = define("remainder", 2, lambda a, b: a % b if b else 0, _lower_remainder)
+"""``a % b`` likewise."""
+
+
 def _lower_cttz(builder: ir.IRBuilder, value: ir.Value) -> ir.Value:
     return builder.cttz(value, ir.Constant(ir.IntType(1), 0))
 

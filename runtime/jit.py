@@ -17,7 +17,7 @@ PACKAGES = ("runtime", "netdev", "stack", "ipvs")
 # Control-plane files: nothing compiled comes from them, so their edits keep the cache warm.
 NOT_COMPILED = (
     *("config", "log", "messages", "shm", "supervise", "eal", "ethdev", "portspec"),
-    *("steering", "verify", "apply", "worker", "perfmap"),
+    *("steering", "verify", "apply", "worker", "perfmap", "flatten", "user_source", "user_code"),
 )
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -63,9 +63,12 @@ class Rig(rig.Rig):
 
     def service(
         self, number=0, mode="fullnat", proto="tcp", addr=VIP, port=80, sched="rr", dests=1,
-        laddrs=(0,), flags=(), conn_timeout=0,
+        laddrs=(0,), flags=(), conn_timeout=0, extra=(),
     ):  # fmt: skip
-        """``dests``: a number of real servers, or a list of dictionaries that differ from them."""
+        """``dests``: a number of real servers, or a list of dictionaries that differ from them.
+
+        ``extra``: further fields of the record.
+        """
         if isinstance(dests, int):
             dests = [{} for _ in range(dests)]
         if mode == "fullnat" and laddrs and not self.applier.pool_memory:
@@ -81,6 +84,7 @@ class Rig(rig.Rig):
                 }
                 for i, dest in enumerate(dests)
             ],
+            **dict(extra),
         )  # fmt: skip
 
     def snat(self, number=0, proto="tcp", outside=(OUTSIDE,), order=0, dest=0, flags=(), **match):

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tools import client
+from tools import client, scheduler_cli
 from tools.doctor import doctor
 from tools.launch import default_name, launch, wait_gone
 from tools.one_line import OneLineGroup
@@ -142,6 +142,20 @@ def replay(source: str, target: str, config: str, inputs: tuple[str, ...]) -> No
     failure = run_replay(source, target, config, inputs, click.echo)
     if failure:
         _fail(failure)
+
+
+@main.command(
+    "scheduler", add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)  # fmt: skip
+@NAME
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def scheduler(name: str | None, words: tuple[str, ...]) -> None:
+    """Load, show, unload or check schedulers written by yourself."""
+    if words and words[0] in ("-h", "--help"):
+        click.echo(scheduler_cli.USAGE, nl=False)
+        return
+    sys.exit(scheduler_cli.run(list(words), _client(name), sys.stdout, sys.stderr))
 
 
 @main.command(

@@ -7,9 +7,11 @@ import copy
 from collections import defaultdict
 from typing import Any
 
+from ipvs.user_source import SchedulerError, check_source
 from tools.control.context import Context
 from tools.control.devices import Device
 from tools.control.dispatch import Dispatcher
+from tools.control.errors import Code, ControlError
 from tools.control.providers import (
     ConnectionPage,
     DestCounters,
@@ -126,6 +128,13 @@ class FakeDaemon:
     def stop(self) -> None:
         self.stopped = True
 
+    async def compile_scheduler(self, source: str) -> tuple[bytes, int, tuple[int, ...]]:
+        """Checks the source and makes "code" of it; nothing here runs it."""
+        try:
+            return check_source(source).encode(), 0, ()
+        except SchedulerError as error:
+            raise ControlError(Code.INVAL, str(error)) from error
+
 
 class Recorder:
     """A publisher that keeps what was published."""
@@ -152,6 +161,7 @@ class Replica:
         "neigh": ("addr", "dev"),
         "laddr": ("id",),
         "svc": ("id",),
+        "sched": ("name",),
     }
 
     def __init__(self) -> None:

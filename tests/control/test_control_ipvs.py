@@ -60,9 +60,8 @@ def test_default_scheduler_is_wlc(master):
         ({"svc": svc("0.0.0.0", 80)}, -1, "address 0.0.0.0"),
         ({"svc": svc("224.0.0.1", 80)}, -1, "not a unicast address"),
         ({"svc": svc(port=0)}, -14, "port 0 (all ports) is not supported"),
-        ({"svc": svc(port=81), "sched": "conhash"}, -14, "scheduler conhash is not supported"),
-        ({"svc": svc(port=81), "sched": "mh"}, -14, "scheduler mh is"),
-        ({"svc": svc(port=81), "sched": "fo"}, -14, "scheduler fo is"),
+        ({"svc": svc(port=81), "sched": "rr", "sched_flags": ["mh-port"]}, -1, "has no flag"),
+        ({"svc": svc(port=81), "sched": "mh", "sched_flags": ["mh"]}, -1, "has no flag 'mh'"),
         ({"svc": svc(port=81), "persistent": 360}, -14, "persistence is"),
         ({"svc": svc(port=81), "persistent": -1}, -1, "field 'persistent' must be"),
         ({"svc": svc(port=81), "synproxy": True}, -14, "synproxy is"),
@@ -71,7 +70,12 @@ def test_default_scheduler_is_wlc(master):
         ({"svc": svc(port=81, proto="udp"), "quic": True}, -14, "quic is"),
         ({"svc": svc(port=81), "proxy_protocol": "v2"}, -14, "proxy protocol (v2) is"),
         ({"svc": svc(port=81), "proxy_protocol": "v3"}, -1, "one of disable, v1, v2"),
-        ({"svc": svc(port=81), "hash_target": "qid"}, -14, "hash target qid is"),
+        ({"svc": svc(port=81), "hash_target": "sip"}, -1, "only be set when schedule is conhash"),
+        (
+            {"svc": svc(port=81), "sched": "conhash", "hash_target": "qid"},
+            -1,
+            "qid hash can only be set in udp service",
+        ),
         ({"svc": svc(port=81), "dest_check": ["default"]}, -14, "passive destination check"),
         ({"svc": svc(port=81), "dest_check": ["1,1,3s,5-600s"]}, -14, "passive destination"),
         ({"svc": svc(port=81), "dest_check": ["0,1,3s,5-600s"]}, -1, "field 'dest_check'"),
@@ -119,7 +123,7 @@ def test_unknown_service_is_an_invalid_parameter(master, kind):
 
 
 def test_edit_is_validated_like_add(master):
-    assert master.refused("svc.edit", svc=svc(), sched="mh")[0] == -14
+    assert master.refused("svc.edit", svc=svc(), sched="mh", sched_flags=["x"])[0] == -1
     assert master.refused("svc.edit", svc=svc(), sched="nope")[0] == -4
 
 

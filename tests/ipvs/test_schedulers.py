@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections import Counter
 
 import pytest
@@ -46,7 +47,7 @@ def choose(count):
     """Ids of the next ``count`` choices."""
     w = rig().w
     at = service_at(w.services, 0)
-    return [schedule(at, w.dests, w.dest_stats) for _ in range(count)]
+    return [schedule(at, w.dests, w.dest_stats, 0, 0, 0, 0) for _ in range(count)]
 
 
 def usable(server):
@@ -160,7 +161,7 @@ def test_workers_start_at_different_servers(scheduler, count, workers):
         one = network(Rig(index=index, workers=workers), laddrs=())
         service(one, [dest(i) for i in range(count)], sched=scheduler)
         at = service_at(one.w.services, 0)
-        firsts[schedule(at, one.w.dests, one.w.dest_stats)] += 1
+        firsts[schedule(at, one.w.dests, one.w.dest_stats, 0, 0, 0, 0)] += 1
     assert max(firsts.values()) == -(-workers // count)
 
 
@@ -170,3 +171,50 @@ def test_position_is_kept_inside_the_list():
     service(rig(), [dest(0)])
     assert Service(service_at(rig().w.services, 0)).position == -1
     assert choose(2) == [0, 0]
+
+
+@settings(max_examples=12)
+@given(st.sampled_from(["rr", "wrr"]), st.integers(0, 9), st.sampled_from([(1, 1), (3, 3), (9, 2)]))
+def test_slow_start_grows_to_the_full_share(scheduler, tenths, weights):
+    """A server that came ``tenths`` of its slow start ago gets that part of its turns."""
+    service(rig(), [dest(i, weight=w) for i, w in enumerate(weights)], sched=scheduler)
+    late = servers_of(0)
+    late.slow_start, late.since = 10_000, (-tenths * 1000) & 0xFFFFFFFF
+    count = 2000
+    got = Counter(choose(count))
+    full = weights[0] / sum(weights) if scheduler == "wrr" else 0.5
+    wanted = full * tenths / 10
+    # What it lets pass goes to the other, so the rounds are shorter than with both.
+    assert abs(got[0] / count - wanted / (wanted + 1 - full)) < 0.08
+    late.since = (-10_000) & 0xFFFFFFFF
+    got = Counter(choose(count))
+    assert abs(got[0] / count - full) < 0.01 and late.slow_start == 0
+
+
+@pytest.mark.parametrize("scheduler", ["rr", "wrr", "wlc"])
+def test_slow_starters_alone_serve_at_once(scheduler):
+    service(rig(), [dest(i) for i in range(3)], sched=scheduler)
+    for i in range(3):
+        stats_of(i).active = stats_of(i).inactive = 0
+        servers_of(i).slow_start = 10_000
+    assert -1 not in choose(30)
+
+
+def test_wlc_counts_part_of_the_weight():
+    service(rig(), [dest(0, weight=4), dest(1, weight=4)], sched="wlc")
+    stats_of(0).active, stats_of(1).active = 1, 3
+    servers_of(0).slow_start, servers_of(0).since = 10_000, (-1000) & 0xFFFFFFFF
+    assert choose(1) == [1]
+    servers_of(0).since = (-9000) & 0xFFFFFFFF
+    assert choose(1) == [0]
+
+
+def test_slow_start_by_record():
+    """The record tells since when; one that is long there is not slow."""
+    now = int(time.monotonic() * 1000)
+    one = network(Rig())
+    service(one, [dest(0, slow_start=60, since=now - 20_000), dest(1, slow_start=60, since=0)])
+    first, second = (Dest(one.w.dests + i * DEST_SIZE) for i in range(2))
+    age = (one.worker.now() - first.since) & 0xFFFFFFFF
+    assert first.slow_start == 60_000 and abs(age - 20_000) < 2000
+    assert second.slow_start == 0

@@ -53,6 +53,7 @@ class Pick:
             ctypes.addressof(self.record),
             ctypes.addressof(self.dests),
             ctypes.addressof(self.stats),
+            *(0, 0, 0, 0),
         )
         return None if number < 0 else self.order.index(number)
 

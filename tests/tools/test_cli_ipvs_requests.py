@@ -29,6 +29,10 @@ ADD = "-A -t 192.168.100.254:80"
         ("", {}),
         ("-s rr", {"sched": "rr"}),
         ("-s conhash", {"sched": "conhash", "hash_target": "sip"}),
+        (
+            "-s mh --sched-flags mh-port,mh-fallback",
+            {"sched": "mh", "sched_flags": ["mh-fallback", "mh-port"]},
+        ),
         ("-s conhash --hash-target sip", {"sched": "conhash", "hash_target": "sip"}),
         ("-p", {"persistent": 360}),
         ("-p 50", {"persistent": 50}),

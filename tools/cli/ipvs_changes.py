@@ -19,6 +19,7 @@ def add_service(session: Session, line: Line) -> int:
         expire_quiescent="expire-quiescent" in line.given,
         quic="quic" in line.given,
         hash_target=line.hash_target,
+        **_scheduler_flags(line),
         **_always_sent(line),
     )
     return 0
@@ -34,6 +35,9 @@ def edit_service(session: Session, line: Line) -> int:
     if "scheduler" in line.given:
         fields["sched"] = line.scheduler
         fields["hash_target"] = line.hash_target
+        fields.update(_scheduler_flags(line))
+    if "slow-start" in line.given:
+        fields["slow_start"] = line.slow_start
     for option, field, value in (
         ("persistent", "persistent", line.persistent),
         ("netmask", "netmask", line.netmask),
@@ -45,6 +49,11 @@ def edit_service(session: Session, line: Line) -> int:
             fields[field] = value
     session.transport.call("svc.edit", svc=line.service, **fields)
     return 0
+
+
+def _scheduler_flags(line: Line) -> dict[str, Any]:
+    fields: dict[str, Any] = {"sched_flags": line.sched_flags} if line.sched_flags else {}
+    return fields | ({"slow_start": line.slow_start} if "slow-start" in line.given else {})
 
 
 def _always_sent(line: Line) -> dict[str, Any]:

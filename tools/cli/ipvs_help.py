@@ -42,6 +42,8 @@ Options of services:
   -H, --match MATCH                 proto=,af=,src-range=,dst-range=,iif=,oif= (comma separated)
   -s, --scheduler NAME              rr, wrr, wlc (default), conhash, mh, fo
       --hash-target sip|qid         what conhash hashes
+      --sched-flags FLAG[,FLAG]     mh-port (hash the port too), mh-fallback (never drop)
+      --slow-start SECONDS          new servers get their share step by step; 0 = at once
   -p, --persistent [SECONDS]        one client stays with one real server; default 360
   -M, --netmask MASK                how much of the client address persistence looks at
   -o, --ops                         every UDP packet is scheduled on its own

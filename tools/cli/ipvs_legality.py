@@ -65,6 +65,8 @@ _ORDER = (
     "ifname",
     "sockpair",
     "hash-target",
+    "sched-flags",
+    "slow-start",
     "cpu",
     "expire-quiescent",
     "whtlst-address",
@@ -85,7 +87,9 @@ def _rule(needs: str = "", allows: str = "", one_of: str = "") -> Rule:
 
 
 _SERVICE_RULE = _rule(
-    SERVICE, "scheduler persistent netmask ops synproxy hash-target expire-quiescent"
+    SERVICE,
+    "scheduler persistent netmask ops synproxy hash-target sched-flags slow-start "
+    "expire-quiescent",
 )
 _SERVER_RULE = _rule(f"{SERVICE} real-server", f"{FORWARD} weight u-threshold l-threshold")
 

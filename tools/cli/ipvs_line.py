@@ -40,6 +40,8 @@ class Line:
     family: str = "inet"
     scheduler: str = "wlc"
     hash_target: str | None = None
+    sched_flags: list[str] = field(default_factory=list)
+    slow_start: int = 0
     persistent: int = 0
     netmask: str | None = None
     synproxy: bool = False
@@ -133,6 +135,10 @@ def _read_option(line: Line, option: str, value: str | None, names: Names) -> No
             if text not in ("sip", "qid"):
                 raise UsageError(f"hash target not support: `{text}' is neither sip nor qid")
             line.hash_target = text
+        case "sched-flags":
+            line.sched_flags = values.scheduler_flags(text)
+        case "slow-start":
+            line.slow_start = values.number(text, 0, 86400, "slow-start")
         case "persistent":
             line.persistent = values.persistence(value)
         case "netmask":
@@ -171,6 +177,8 @@ def _check_service(line: Line) -> None:
         raise UsageError("Zero port specified for no-match and non-persistent service")
     if "ops" in line.given and "fwmark" not in service and _proto(service) != "udp":
         raise UsageError("One-Packet Scheduling is only for UDP virtual services")
+    if "sched-flags" in line.given and line.scheduler != "mh":
+        raise UsageError("scheduler flags can only be set when schedule is mh")
     if "hash-target" in line.given:
         if line.scheduler != "conhash":
             raise UsageError("hash target can only be set when schedule is conhash")

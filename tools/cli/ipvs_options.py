@@ -84,6 +84,8 @@ OPTIONS = (
     Option("ipv6", "6"),
     Option("scheduler", "s", _VALUE),
     Option("hash-target", "", _VALUE),
+    Option("sched-flags", "", _VALUE),
+    Option("slow-start", "", _VALUE),
     Option("persistent", "p", Takes.OPTIONAL_VALUE),
     Option("netmask", "M", _VALUE),
     Option("pe", "", _VALUE),

@@ -16,6 +16,8 @@ def service_suffixes(entry: dict[str, Any]) -> str:
         words.append(f"persistent {seconds}")
         if (mask := partial_mask(entry)) is not None:
             words.append(f"mask {mask}")
+    if seconds := entry.get("slow_start"):
+        words.append(f"slow-start {seconds}")
     if entry.get("ops"):
         words.append("ops")
     if entry.get("synproxy"):

@@ -36,6 +36,15 @@ def persistence(text: str | None) -> int:
     return value
 
 
+def scheduler_flags(text: str) -> list[str]:
+    """Comma-separated flags of mh, as LVS names them; in a fixed order."""
+    words = text.split(",")
+    for word in words:
+        if word not in ("mh-port", "mh-fallback"):
+            raise UsageError(f"illegal scheduler flag `{word}': there are mh-port, mh-fallback")
+    return sorted(set(words))
+
+
 def fwmark(text: str) -> int:
     """A firewall mark."""
     value = parse_integer(text, 1, 2**32 - 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from .addresses import InterfaceAddress
 from .inettypes import full_length, is_link_local6, scope_text
 from .matches import MatchKey
@@ -83,6 +85,10 @@ def _service_line(service: Service) -> str:
     words = [f"ipvsadm -A {_service_tag(service)} -s {options.sched}"]
     if options.hash_target:
         words.append(f"--hash-target {options.hash_target}")
+    if options.sched_flags:
+        words.append(f"--sched-flags {','.join(options.sched_flags)}")
+    if options.slow_start:
+        words.append(f"--slow-start {options.slow_start}")
     if options.persistent:
         words.append(f"-p {options.persistent}")
     if options.netmask:
@@ -144,6 +150,11 @@ def command_lines(state: ControlState) -> list[str]:
             f"dpip neigh add {entry.address} lladdr {entry.mac} dev {inet.devices[entry.dev].name}"
             for entry in inet.neighbours
             if entry.static
+        ),
+        *(
+            f"dpvs scheduler load {shlex.quote(row['path'])} {row['name']}"
+            for row in state.schedulers.rows()
+            if row["path"]
         ),
         *(line for service in state.ipvs.services for line in _service_lines(state, service)),
     ]

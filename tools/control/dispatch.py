@@ -14,6 +14,7 @@ from . import (
     handlers_ipvs_list,
     handlers_link,
     handlers_route,
+    handlers_sched,
     support,
 )
 from .context import Context, Handler
@@ -29,6 +30,7 @@ HANDLERS: dict[str, Handler] = {
     **handlers_route.HANDLERS,
     **handlers_link.HANDLERS,
     **handlers_admin.HANDLERS,
+    **handlers_sched.HANDLERS,
 }
 
 _log = logging.getLogger(__name__)

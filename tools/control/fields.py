@@ -85,6 +85,13 @@ class Fields:
             raise self.wrong(name, f"text of 1..{limit} printable characters")
         return value
 
+    def document(self, name: str, limit: int) -> str:
+        """Text of any number of lines, possibly empty."""
+        value = self._get(name, REQUIRED)
+        if type(value) is not str or len(value) > limit:
+            raise self.wrong(name, f"text of at most {limit} characters")
+        return value
+
     def optional_text(self, name: str, limit: int = 255) -> str | None:
         """Like `text`, None when absent or null."""
         return None if self._get(name, None) is None else self.text(name, limit=limit)

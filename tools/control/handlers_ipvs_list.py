@@ -38,6 +38,8 @@ def options_map(service: Service) -> dict[str, Any]:
         "quic": options.quic,
         "proxy_protocol": options.proxy_protocol,
         "hash_target": options.hash_target,
+        "sched_flags": list(options.sched_flags),
+        "slow_start": options.slow_start,
         "dest_check": list(options.dest_check),
     }
 

@@ -16,6 +16,7 @@ from .ids import IdPool
 from .inettypes import Address, is_host_address
 from .laddrs import LocalPools
 from .matches import MAX_MATCHES, MatchKey
+from .schedulers import SchedulerControl
 from .services import (
     MAX_DESTS,
     MAX_DESTS_PER_SERVICE,
@@ -42,7 +43,10 @@ class IpvsControl:
         traffic: Traffic,
         devices: DeviceTable,
         clock: Callable[[], float],
+        schedulers: SchedulerControl,
     ) -> None:
+        self._schedulers = schedulers
+        self._clock = clock
         self.services = ServiceTable()
         self._devices = devices
         self._added = 0
@@ -90,17 +94,28 @@ class IpvsControl:
             )
 
     def _check_options(self, key: AnyKey, options: ServiceOptions) -> None:
-        if options.sched not in support.SCHEDULERS:
+        known = [*support.SCHEDULERS, *self._schedulers.names]
+        if options.sched not in known:
             raise ControlError(
                 Code.NOTEXIST,
-                f"there is no scheduler '{options.sched}' (there are: "
-                f"{', '.join(support.SCHEDULERS)})",
+                f"there is no scheduler '{options.sched}' (there are: {', '.join(known)})",
             )
+        self._check_hashing(key, options)
         if options.ops and key.proto != "udp":
             raise ControlError(Code.INVAL, "one-packet scheduling is only for UDP services")
         if options.synproxy and key.proto != "tcp":
             raise ControlError(Code.INVAL, "synproxy is only for TCP services")
         support.service(key, options)
+
+    def _check_hashing(self, key: AnyKey, options: ServiceOptions) -> None:
+        """Options that belong to one scheduler only, as the commands say it too."""
+        if options.hash_target and options.sched != "conhash":
+            raise ControlError(Code.INVAL, "hash target can only be set when schedule is conhash")
+        if options.hash_target == "qid" and key.proto != "udp":
+            raise ControlError(Code.INVAL, "qid hash can only be set in udp service")
+        for word in options.sched_flags:
+            if word not in ("mh-port", "mh-fallback") or options.sched != "mh":
+                raise ControlError(Code.INVAL, f"scheduler {options.sched} has no flag '{word}'")
 
     def edit_service(self, key: AnyKey, options: ServiceOptions) -> None:
         """Give a service other options; INVAL when there is no such service."""
@@ -152,7 +167,7 @@ class IpvsControl:
             )
         number = self.dest_ids.acquire((svc, key))
         self._traffic.new_dest(number)
-        service.dests[key] = Dest(number, key, options)
+        service.dests[key] = Dest(number, key, options, since=self._clock())
         self._publish(service)
 
     def _check_mode(self, svc: AnyKey, key: DestKey, options: DestOptions) -> None:
@@ -188,6 +203,9 @@ class IpvsControl:
         self._check_mode(svc, key, options)
         self._check_dest(svc, key, options, Code.INVAL)
         changed = replace(dest, options=options, inhibited=inhibited)
+        if not dest.record["weight"] and changed.record["weight"]:
+            # Back among those that get connections: it starts slowly again.
+            changed = replace(changed, since=self._clock())
         if changed != dest:
             service.dests[key] = changed
             self._publish(service)

@@ -16,6 +16,8 @@ from .services import AnyKey, DestKey, DestOptions, LaddrRef, ServiceKey, Servic
 MAX_PERSISTENT = 2678400
 #: a year less one second, the limit of every timeout
 MAX_TIMEOUT = 31535999
+#: a day
+MAX_SLOW_START = 86400
 MAX_THRESHOLD = 0x7FFFFFFF
 
 _PROXY = ("disable", "v1", "v2", "v1-insecure", "v2-insecure")
@@ -60,6 +62,9 @@ def read_options(fields: Fields, base: ServiceOptions) -> ServiceOptions:
             if fields.has("hash_target")
             else base.hash_target
         ),
+        slow_start=fields.integer("slow_start", 0, MAX_SLOW_START, base.slow_start),
+        # A newly named scheduler comes without the flags of the one before it.
+        sched_flags=fields.texts("sched_flags", () if fields.has("sched") else base.sched_flags),
         dest_check=_read_dest_check(fields) if fields.has("dest_check") else base.dest_check,
     )
 

@@ -138,3 +138,6 @@ class DaemonOps(Protocol):
 
     def stop(self) -> None:
         """Ask for a clean stop; returns at once."""
+
+    async def compile_scheduler(self, source: str) -> tuple[bytes, int, tuple[int, ...]]:
+        """Machine code, entry and fixups of a scheduler's source; ControlError tells a mistake."""

@@ -12,13 +12,16 @@ no-op.
     neigh.set  addr dev mac static                neigh.del  addr dev
     laddr.set  id addr dev                        laddr.del  id
     svc.set    id af proto addr port sched flags conn_timeout persistent dests laddrs [match]
+               [table]
                                                   svc.del    id
+    sched.set  name code entry fixups             sched.del  name
     param.set  name: value ...
 
 Of several routes to the same dst/plen only the preferred one is published, so that dst and plen
 are a route's key; kind "local" is a /32 or /128 of this host. `via` and `src` may be None.
-svc.set's dests are newest first, each id addr port mode weight u_thresh l_thresh (weight 0 while
-inhibited; thresholds are for the whole fleet, a worker takes its share), those of mode snat with
+svc.set's table (of hashing schedulers only) is what clients are looked up in. Its dests are newest
+first, each id addr port mode weight u_thresh l_thresh (weight 0 while inhibited; thresholds are
+for the whole fleet, a worker takes its share), those of mode snat with
 the id of their address's pool; laddrs lists pool ids.  A match (addr 0.0.0.0, port 0) has ranges
 src dst sport dport as (first, last), devices iif oif or None, and an order: of several that match,
 the highest is meant.
@@ -32,6 +35,7 @@ from typing import Any, Protocol
 
 from .addresses import InterfaceAddress
 from .devices import Device, DeviceTable
+from .hashing import lookup_table
 from .laddrs import LocalPool, LocalPools
 from .matches import MatchKey
 from .neighbours import Neighbour
@@ -117,16 +121,21 @@ def laddr_del(pool: LocalPool) -> Record:
     return "laddr.del", {"id": pool.id}
 
 
-def _dest(dest: Dest, pools: LocalPools) -> Body:
+def _dest(dest: Dest, pools: LocalPools, slow_start: int) -> Body:
+    """A real server's part of a service; with slow start also since when (monotonic ms)."""
+    record = dest.record
+    if slow_start:
+        record = {**record, "slow_start": slow_start, "since": int(dest.since * 1000)}
     if dest.options.mode != "snat":
-        return dest.record
+        return record
     pool = pools.of(dest.key.addr)
-    return {**dest.record, "pool": None if pool is None else pool.id}
+    return {**record, "pool": None if pool is None else pool.id}
 
 
 def service_set(service: Service, pools: LocalPools, devices: DeviceTable) -> Record:
     """The whole service: options, real servers, usable local addresses."""
     key, options = service.key, service.options
+    table = lookup_table(service)
     usable = [pools.usable(ref.addr, ref.dev) for ref in service.laddrs]
     match = key.record(devices, service.order) if isinstance(key, MatchKey) else None
     return "svc.set", {
@@ -140,14 +149,30 @@ def service_set(service: Service, pools: LocalPools, devices: DeviceTable) -> Re
         "flags": options.flags,
         "conn_timeout": options.conn_timeout,
         "persistent": options.persistent,
-        "dests": [_dest(dest, pools) for dest in service.newest_first()],
+        "dests": [_dest(dest, pools, options.slow_start) for dest in service.newest_first()],
         "laddrs": [pool.id for pool in usable if pool is not None],
+        **({} if table is None else {"table": table}),
     }
 
 
 def service_del(service: Service) -> Record:
     """The service is gone; its connections go on until they time out."""
     return "svc.del", {"id": service.id}
+
+
+def scheduler_set(scheduler: Any) -> Record:
+    """A user-written scheduler (control/schedulers.py) was loaded or replaced."""
+    return "sched.set", {
+        "name": scheduler.name,
+        "code": scheduler.code,
+        "entry": scheduler.entry,
+        "fixups": list(scheduler.fixups),
+    }
+
+
+def scheduler_del(name: str) -> Record:
+    """No service uses the scheduler any more."""
+    return "sched.del", {"name": name}
 
 
 def params_set(params: Mapping[str, Any]) -> Record:

@@ -58,6 +58,8 @@ class ServiceOptions:
     quic: bool = False
     proxy_protocol: str = "disable"
     hash_target: str | None = None
+    sched_flags: tuple[str, ...] = ()
+    slow_start: int = 0
     dest_check: tuple[str, ...] = ()
 
     @property
@@ -65,7 +67,8 @@ class ServiceOptions:
         """Switched-on options as words, the form workers get."""
         words = ("ops", "synproxy", "quic", "expire_quiescent")
         flags = [word for word in words if getattr(self, word)]
-        return flags + ([f"hash_{self.hash_target}"] if self.hash_target else [])
+        flags += [f"hash_{self.hash_target}"] if self.hash_target else []
+        return flags + [word.replace("-", "_") for word in self.sched_flags]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Dest:
     key: DestKey
     options: DestOptions
     inhibited: bool = False
+    since: float = 0.0  # monotonic seconds, when it could last begin to get connections
 
     @cached_property
     def record(self) -> dict[str, Any]:

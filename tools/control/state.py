@@ -12,6 +12,7 @@ from .inet_control import InetControl
 from .ipvs_control import IpvsControl
 from .laddrs import LocalPools
 from .providers import CounterSource
+from .schedulers import SchedulerControl
 from .traffic import Traffic
 
 
@@ -32,7 +33,12 @@ class ControlState:
         self.traffic = Traffic(counters)
         self.pools = LocalPools(clock, self.traffic.laddr_is_idle, self.traffic.new_laddr)
         devices = DeviceTable()
-        self.ipvs = IpvsControl(publisher, self.pools, self.traffic, devices, clock)
+        self.schedulers = SchedulerControl(
+            publisher, lambda: [service.options.sched for service in self.ipvs.services]
+        )
+        self.ipvs = IpvsControl(
+            publisher, self.pools, self.traffic, devices, clock, self.schedulers
+        )
         self.inet = InetControl(publisher, self.pools, clock, self.ipvs.pool_changed, devices)
         self._publisher = publisher
         self._params: dict[str, Any] = {}
@@ -63,7 +69,7 @@ class ControlState:
     def snapshot(self) -> list[stream.Record]:
         """Records that bring an empty replica to the current state; the stream goes on after."""
         params = [stream.params_set(self._params)] if self._params else []
-        return [*params, *self.inet.snapshot(), *self.ipvs.snapshot()]
+        return [*params, *self.inet.snapshot(), *self.schedulers.snapshot(), *self.ipvs.snapshot()]
 
     def summary(self) -> dict[str, int]:
         """Sizes of the tables, for status displays."""

@@ -31,7 +31,6 @@ LINK_ITEMS = (
 _AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bonding is"}
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _MATCH_PROTOCOLS = ("tcp", "udp", "icmp")
-_SCHEDULERS = ("rr", "wrr", "wlc")
 _MODES = ("fullnat", "nat", "dr", "tunnel", "snat")
 #: forwarding modes and families (service, real server) other than IPv4 throughout
 _FAMILIES = {
@@ -72,8 +71,6 @@ def service(key: AnyKey, options: ServiceOptions) -> None:
         raise _refuse(f"{key.proto} services are")
     if key.proto == "sctp" and key.addr.version == 6:
         raise _refuse("sctp services of IPv6 addresses are")
-    if options.sched not in _SCHEDULERS:
-        raise _refuse(f"scheduler {options.sched} is")
     if options.persistent:
         raise _refuse("persistence is")
     if key.port == 0 and not match:
@@ -84,8 +81,6 @@ def service(key: AnyKey, options: ServiceOptions) -> None:
         raise _refuse("quic is")
     if options.proxy_protocol != "disable":
         raise _refuse(f"proxy protocol ({options.proxy_protocol}) is")
-    if options.hash_target is not None:
-        raise _refuse(f"hash target {options.hash_target} is")
     for word in options.dest_check:
         if word not in _CHECKED_OUTSIDE:
             raise _refuse(f"passive destination check ({word}) is")

@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tools import client, dpip, ipvsadm
+from tools import client, dpip, ipvsadm, scheduler_cli
 from tools.control.dispatch import PROTOCOL_VERSION, Answerer
 
-TOOLS = {"dpip": dpip.run, "ipvsadm": ipvsadm.run}
+TOOLS = {"dpip": dpip.run, "ipvsadm": ipvsadm.run, "dpvs": scheduler_cli.run_dpvs}
 
 
 class CommandFailed(Exception):

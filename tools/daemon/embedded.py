@@ -27,6 +27,7 @@ from tools.daemon.commands import run_line
 from tools.daemon.counters import SharedCounters
 from tools.daemon.job import PortJob, WorkerJob
 from tools.daemon.ports import StartedPort, start_one
+from tools.daemon.scheduler_build import compile_here
 from tools.settings_model import Settings
 
 
@@ -113,6 +114,14 @@ class Embedded:
 
     def stop(self) -> None:
         """Nothing to stop from outside."""
+
+    async def compile_scheduler(self, source: str) -> tuple[bytes, int, tuple[int, ...]]:
+        """Machine code of a user-written scheduler; ControlError tells a mistake in it."""
+        result = compile_here(source)
+        if isinstance(result, str):
+            raise ControlError(Code.INVAL, result)
+        code, entry, fixups = result
+        return code, entry, tuple(fixups)
 
     # Use
 

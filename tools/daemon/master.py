@@ -40,6 +40,7 @@ from tools.daemon.groups import Groups
 from tools.daemon.job import WorkerJob
 from tools.daemon.ports import StartedPort, port_jobs, start_one
 from tools.daemon.reload import reload
+from tools.daemon.scheduler_build import Compiled, compile_apart
 from tools.settings_model import Settings
 
 _log = logging.getLogger(__name__)
@@ -245,6 +246,10 @@ class Master:
             "tables": self.state.summary(),
             "workers": workers,
         }
+
+    async def compile_scheduler(self, source: str) -> Compiled:
+        """Machine code of a user-written scheduler; ControlError tells a mistake in it."""
+        return await compile_apart(source)
 
     def stop(self) -> None:
         """Ask for a clean stop."""
