@@ -9,6 +9,7 @@ from typing import Any
 from ipvs.dest import MAX_DESTS
 from ipvs.entry import MODES
 from ipvs.laddr import MAX_LADDRS
+from ipvs.proxy import PROXY_KINDS
 from ipvs.service import MAX_SERVICES
 
 Check = Callable[[Any], bool]
@@ -103,6 +104,7 @@ FIELDS: dict[str, dict[str, Check]] = {
         "sched": _text,
         "dests": _list(_server),
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
+        "proxy_protocol?": _one_of(*PROXY_KINDS),
         "flags?": _list(lambda flag: isinstance(flag, str)),
         "table?": lambda value: isinstance(value, bytes),
     },
@@ -116,6 +118,7 @@ FIELDS: dict[str, dict[str, Check]] = {
         "tcp_timeouts?": _numbers_by_name, "udp_timeouts?": _numbers_by_name, "xmit_ttl?": U32,
         "init_timeout?": U32, "forwarding?": U32, "forwarding6?": U32, "disable6?": U32,
         "neigh_timeout?": U32, "neigh_queue?": U32,
+        "toa?": U32, "new_isn?": U32, "uoa_packets?": U32, "uoa_in_ip?": U32,
     },
 }  # fmt: skip
 

@@ -153,7 +153,7 @@ class InetRecords:
         w, stack = self.context, self.stack
         if "tcp_timeouts" in body or "udp_timeouts" in body:
             tcp.fill_tables(w.states, body.get("tcp_timeouts"), body.get("udp_timeouts"))
-        for name in ("xmit_ttl", "init_timeout"):
+        for name in ("xmit_ttl", "init_timeout", "toa", "new_isn", "uoa_packets", "uoa_in_ip"):
             if body.get(name) is not None:
                 setattr(w, name, int(body[name]))
         if body.get("forwarding") is not None:

@@ -15,6 +15,7 @@ from ipvs.apply_schedulers import SchedulerRecords
 from ipvs.dest import DestStruct
 from ipvs.entry import MODE_NAT, MODES
 from ipvs.extra import ExtraMemory
+from ipvs.proxy import PROXY_KINDS
 from ipvs.rss import Rss
 from ipvs.service import ServiceStruct
 from stack import route, route6
@@ -192,6 +193,7 @@ class ServiceRecords(InetRecords, SchedulerRecords):
         record.position = step % len(ids) - 1 if ids else -1
         record.laddr_position = -1
         record.conn_timeout = min(body.get("conn_timeout") or 0, LONGEST_TIMEOUT)
+        record.proxy = PROXY_KINDS[body.get("proxy_protocol") or "disable"]
         record.expire_quiescent = 1 if "expire_quiescent" in body.get("flags", ()) else 0
         record.nat = 1 if any(MODES[d["mode"]] == MODE_NAT for d in dests) else 0
         record.ops = 1 if "ops" in body.get("flags", ()) and body["proto"] == "udp" else 0

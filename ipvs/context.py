@@ -47,6 +47,10 @@ class IpvsStruct(ctypes.Structure):
         ("control", ctypes.c_int64),  # stop word and request ring, see ipvs/loop.py
         ("xmit_ttl", ctypes.c_int64),
         ("init_timeout", ctypes.c_int64),  # seconds, before the first state
+        ("toa", ctypes.c_int64),  # FullNAT TCP tells servers the client's address
+        ("new_isn", ctypes.c_int64),  # FullNAT TCP gets new initial sequence numbers
+        ("uoa_packets", ctypes.c_int64),  # of a FullNAT UDP connection that name the client
+        ("uoa_in_ip", ctypes.c_int64),  # in an IP option instead of a header of protocol 248
         ("worker", ctypes.c_int64),
         ("workers", ctypes.c_int64),
         ("nat_services", ctypes.c_int64),  # how many services have NAT real servers
@@ -67,6 +71,7 @@ class IpvsStruct(ctypes.Structure):
         # Server-side references of connections opened in this burst, not in the index yet.
         ("pending_count", ctypes.c_int64),
         ("pending", ctypes.c_int64 * SCRATCH),
+        ("scratch", ctypes.c_int64 * 32),  # a header while it is being written
         ("out_rings", ctypes.c_int64 * MAX_WORKERS),  # pointer rings to the other workers
         ("in_rings", ctypes.c_int64 * MAX_WORKERS),
     ]
@@ -76,5 +81,6 @@ Ipvs = view(IpvsStruct)
 Packet = view(PacketStruct)
 HAND_AT = IpvsStruct.hand_slot.offset
 MBUFS_AT = IpvsStruct.mbufs.offset
+SCRATCH_AT = IpvsStruct.scratch.offset
 PACKETS_AT = IpvsStruct.packet.offset
 PACKET_SIZE = ctypes.sizeof(PacketStruct)

@@ -22,6 +22,7 @@ from ipvs.entry import (
     swap_ports,
     tuple_hash,
 )
+from ipvs.handshake import prepare
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port
 from ipvs.pairs import take_pair
@@ -34,22 +35,12 @@ from ipvs.table import (
 )
 from ipvs.wide_entry import SIX, Wide
 from runtime.jit import compiled
+from stack.byteorder import swap16 as swap16
+from stack.byteorder import swap32 as swap32
 from stack.checksum import difference
 from stack.headers import PROTO_SCTP
 
 LADDR_TRIES = 16
-
-
-@compiled
-def swap16(value):
-    """Byte-swap a 16-bit number."""
-    return ((value & 0xFF) << 8) | (value >> 8)
-
-
-@compiled
-def swap32(value):
-    """Byte-swap a 32-bit number."""
-    return (swap16(value & 0xFFFF) << 16) | swap16(value >> 16)
 
 
 @compiled
@@ -208,6 +199,8 @@ def create(ipvs, service, packet):
         special = S_TUNNEL
     if Service(service).proto == PROTO_SCTP:
         special = special | S_SCTP
+    if mode == MODE_FULLNAT:
+        special = special | prepare(ipvs, service, entry)
     flags = HASHED1 if two_sided else ONE_SIDED
     if special:
         flags = flags | SPECIAL

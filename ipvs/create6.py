@@ -21,6 +21,7 @@ from ipvs.entry import (
     Entry,
     swap_ports,
 )
+from ipvs.handshake import leave_plain
 from ipvs.index import SEED_AT
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port, take_port6
 from ipvs.pairs import give_pair, take_pair
@@ -191,6 +192,7 @@ def create6(ipvs, service, packet):
         give_pair(w.table, slot)
         return -reason
     set_deltas6(entry)
+    leave_plain(entry)
     flags = WIDE | (HASHED1 if two_sided else ONE_SIDED)
     special = 0
     if mode == MODE_TUNNEL:

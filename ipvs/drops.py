@@ -47,3 +47,14 @@ DIGEST_CLASH = reason(
 UDP6_CHECKSUM = reason(
     IPVS_BASE + 61, "udp6_checksum", "UDP over IPv6 without checksum (RFC 8200 8.1)"
 )
+TOA_ROOM = reason(
+    IPVS_BASE + 20, "toa_room", "segment sent on without the client's address: no room (not a loss)"
+)
+PROXY_ORDER = reason(
+    IPVS_BASE + 21,
+    "proxy_order",
+    "client's data arrived before its first, or cuts through the PROXY header it sent itself",
+)
+UOA_ROOM = reason(
+    IPVS_BASE + 22, "uoa_room", "packet sent on without the client's address: no room (not a loss)"
+)

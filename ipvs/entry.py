@@ -58,7 +58,17 @@ class EntryStruct(ctypes.Structure):
         ("fixed_timeout", ctypes.c_uint32),  # the service's conn_timeout, 0 = protocol's
         ("armed", ctypes.c_uint32),  # ms the wheel will bring this entry up
         ("special", ctypes.c_uint32),  # S_* bits: what a SPECIAL connection needs
-        ("spare", ctypes.c_uint8 * 40),
+        # the client's address for the server, and sequence numbers: ipvs/handshake.py
+        ("syn", ctypes.c_uint32),  # number of the client's last SYN
+        ("isn_delta", ctypes.c_uint32),  # added to the client's numbers on the way to the server
+        ("first", ctypes.c_uint32),  # of the client's data, as the client counts
+        ("fdata", ctypes.c_uint32),  # number of the server's first data
+        ("ours", ctypes.c_uint16),  # bytes of the PROXY header in front of the client's data
+        ("theirs", ctypes.c_uint16),  # bytes of the client's own that it replaced
+        ("marks", ctypes.c_uint8),
+        ("uoa_sent", ctypes.c_uint8),
+        ("proxy", ctypes.c_uint8),  # the service's when the connection began
+        ("spare", ctypes.c_uint8 * 17),
     ]
 
 
@@ -93,6 +103,13 @@ S_UOA = 64  # the client's address goes into a UDP packet
 S_MSS = 128  # the maximum segment size is lowered
 S_OPS = 256  # one packet, then the connection is gone (never in the index)
 S_NAT64 = 512  # the sides are of different families
+
+# marks
+TOA_WANTED = 1  # every handshake tells the server the client's address
+ISN_WANTED = 2  # every handshake gets a new initial sequence number
+PROVEN = 4  # the server has answered more than the SYN: its socket exists
+FIRST_KNOWN = 8
+PROXY_DONE = 16  # `ours` and `theirs` are decided
 
 MODE_FULLNAT, MODE_NAT, MODE_DR, MODE_TUNNEL, MODE_SNAT = range(5)
 MODES = {

@@ -17,6 +17,9 @@ from ipvs.entry import (
     MODE_FULLNAT,
     ONE_SIDED,
     S_NAT64,
+    S_PROXY,
+    S_SEQ,
+    S_TOA,
     S_TUNNEL,
     WIDE,
     Entry,
@@ -30,15 +33,17 @@ from ipvs.handover import hand_over
 from ipvs.icmp64 import error_to_ipv6
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek import seek
+from ipvs.sequence import restore_quoted_seq
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
-from ipvs.tunnel import OUTER, send_in_tunnel
+from ipvs.toa import size_of
+from ipvs.tunnel import LEAST_MTU, OUTER, send_in_tunnel
 from runtime.intrinsics import load8, load16, load32, load64, store16, store32, store64
 from runtime.jit import compiled
 from stack.arp import is_local
 from stack.checksum import checksum, fold, sum_bytes, update
 from stack.drops import ICMP_CHECKSUM, IP_LOOP, IP_TOO_BIG, IP_TTL
-from stack.headers import ETHER_LEN, IP_OFFSET, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Ipv4
+from stack.headers import ETHER_LEN, IP_OFFSET, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Icmp, Ipv4
 from stack.icmp import PARAMETER_PROBLEM, REDIRECT, SOURCE_QUENCH, TIME_EXCEEDED, UNREACHABLE
 from stack.ipv4 import decrement_ttl, receive_ipv4
 
@@ -96,8 +101,11 @@ def restore_quoted(quoted, room, entry, side):
         return 0
     store32(l4, other.ports)
     if Ipv4(quoted).proto == PROTO_TCP:
-        if l4 + 18 <= quoted + room:
+        whole = 1 if l4 + 18 <= quoted + room else 0
+        if whole:
             store16(l4 + 16, update(load16(l4 + 16), forward.l4_delta))
+        if side == 1 and Entry(entry).special & (S_SEQ | S_PROXY):
+            restore_quoted_seq(entry, l4, whole)
     elif load16(l4 + 6) != 0:
         new = update(load16(l4 + 6), forward.l4_delta)
         store16(l4 + 6, new if new != 0 else 0xFFFF)
@@ -115,6 +123,10 @@ def translate(l3, icmp, length, entry, side):
     e = Entry(entry)
     other = Side(entry + (side ^ 1) * 16).addresses
     restore_quoted(icmp + 8, length - 8, entry, side)
+    if side == 1 and e.special & S_TOA and load8(icmp) == UNREACHABLE and load8(icmp + 1) == 4:
+        # A segment of the told size would grow beyond it again.
+        told = Icmp(icmp)
+        told.rest = told.rest - size_of(entry) if told.rest & 0xFFFF > LEAST_MTU else told.rest
     store32(l3 + 16, other & 0xFFFFFFFF)
     if side == 1 or e.mode == MODE_FULLNAT:
         store32(l3 + 12, (other >> 32) & 0xFFFFFFFF)

@@ -46,7 +46,8 @@ class ServiceStruct(ctypes.Structure):
         ("expire_quiescent", ctypes.c_uint16),
         ("nat", ctypes.c_uint16),  # some real server is in NAT mode
         ("wide", ctypes.c_uint32),  # 1 = IPv6
-        ("ops", ctypes.c_uint32),  # one packet each connection
+        ("ops", ctypes.c_uint16),  # one packet each connection
+        ("proxy", ctypes.c_uint16),  # PROXY header: version, 16 added when clients are believed
         ("high", ctypes.c_int64),  # IPv6 address, raw halves
         ("low", ctypes.c_int64),
         ("extra", ctypes.c_int64),  # ExtraStruct, see ipvs/extra.py

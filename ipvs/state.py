@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.dest import connection_activity
-from ipvs.entry import ACTIVE, ENTRY_SIZE, ONE_SIDED, Entry
+from ipvs.entry import ACTIVE, ENTRY_SIZE, MODE_FULLNAT, ONE_SIDED, Entry
+from ipvs.handshake import handshake
 from ipvs.sctp_states import SCTP_ESTABLISHED
 from ipvs.table import Table, rearm_sooner
-from ipvs.tcp import EST, EVENT_ILLEGAL, UDP_NORMAL, UDP_ONEWAY, StateTables
+from ipvs.tcp import EST, EVENT_ILLEGAL, HANDSHAKE, UDP_NORMAL, UDP_ONEWAY, StateTables
 from runtime.intrinsics import load8
 from runtime.jit import compiled, inlined
 from stack.context import Stack
@@ -40,10 +41,15 @@ def _advance_tcp(ipvs, reference, l4):
         path = 2
     state = t.next[path * 128 + event * 16 + entry.state]
     if state != entry.state:
-        seconds = t.tcp_timeout[state]
-        if state == EST and entry.fixed_timeout != 0:
-            seconds = entry.fixed_timeout
-        enter(ipvs, reference, state, seconds, ACTIVE if state == EST else 0)
+        if state & HANDSHAKE:
+            state = state & ~HANDSHAKE
+            if entry.mode == MODE_FULLNAT:
+                handshake(ipvs, entry.ptr, path, l4)
+        if state != entry.state:
+            seconds = t.tcp_timeout[state]
+            if state == EST and entry.fixed_timeout != 0:
+                seconds = entry.fixed_timeout
+            enter(ipvs, reference, state, seconds, ACTIVE if state == EST else 0)
     return 1 if event == EVENT_ILLEGAL else 0
 
 

@@ -20,6 +20,8 @@ NONE, EST, SYN_SENT, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE = range(7)
 CLOSE_WAIT, LAST_ACK, LISTEN, SYNACK = range(7, 11)
 UDP_NONE, UDP_ONEWAY, UDP_NORMAL, UDP_LAST = range(4)
 
+# Added to the next state in the table: the packet is part of a handshake, see ipvs/handshake.py.
+HANDSHAKE = 16
 EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST, EVENT_NONE, EVENT_ILLEGAL = range(6)
 
 # Seconds, by state; the configuration may replace them (ipvs_defs/tcp/timeout, udp/timeout).
@@ -101,8 +103,9 @@ def fill_tables(
     t = StateTables(address)
     for path, rows in enumerate(_TABLES):
         for event, row in enumerate(rows):
+            mark = HANDSHAKE if event == EVENT_SYN and path != 2 else 0
             for state, name in enumerate(row.split()):
-                t.next[path * 128 + event * 16 + state] = _SHORT[name]
+                t.next[path * 128 + event * 16 + state] = _SHORT[name] | mark
         for state in range(11):
             t.next[path * 128 + EVENT_NONE * 16 + state] = state
             t.next[path * 128 + EVENT_ILLEGAL * 16 + state] = state

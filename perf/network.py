@@ -112,6 +112,9 @@ ipvs_defs {{
     conn {{
         conn_table_size {table}
     }}
+    tcp {{
+        toa off
+    }}
 }}
 commands {{
 {body}

@@ -63,7 +63,7 @@ class Rig(rig.Rig):
 
     def service(
         self, number=0, mode="fullnat", proto="tcp", addr=VIP, port=80, sched="rr", dests=1,
-        laddrs=(0,), flags=(), conn_timeout=0, extra=(),
+        laddrs=(0,), flags=(), conn_timeout=0, extra=(), **more,
     ):  # fmt: skip
         """``dests``: a number of real servers, or a list of dictionaries that differ from them.
 
@@ -84,7 +84,7 @@ class Rig(rig.Rig):
                 }
                 for i, dest in enumerate(dests)
             ],
-            **dict(extra),
+            **dict(extra), **more,
         )  # fmt: skip
 
     def snat(self, number=0, proto="tcp", outside=(OUTSIDE,), order=0, dest=0, flags=(), **match):

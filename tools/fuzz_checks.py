@@ -18,8 +18,8 @@ from stack.neigh import NeighbourTable
 from tools.fuzz_rig import FuzzRig, require
 
 DESTS, LADDRS = 64, 2  # numbers in use, see tools/fuzz_setup.py
-# Counted besides a packet's own fate: control packets that were not sent.
-NOT_PACKETS = ("no_mbuf", "icmp_rate")
+# Counted besides a packet's own fate: control packets and addresses that were not sent.
+NOT_PACKETS = ("no_mbuf", "icmp_rate", "toa_room", "uoa_room")
 
 
 def waiting(rig: FuzzRig) -> int:

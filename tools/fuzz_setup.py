@@ -23,6 +23,8 @@ SERVICES: tuple[tuple[int, str, int, str, int, list[int], dict[str, Any]], ...] 
     (6, "tcp", 86, "fullnat", 3, [0], {"flags": ["expire_quiescent"]}),
     (7, "udp", 53, "fullnat", 3, [0, 1], {"conn_timeout": 5}),
     (8, "udp", 54, "nat", 2, [], {}),
+    (9, "tcp", 87, "fullnat", 2, [0], {"proxy_protocol": "v1-insecure"}),
+    (10, "udp", 55, "fullnat", 2, [1], {"proxy_protocol": "v2"}),
 )
 
 
@@ -50,6 +52,7 @@ def service_record(number: int, weight: int = 1) -> dict[str, Any]:
         "sched": more.get("sched", "rr"),
         "flags": more.get("flags", []),
         "conn_timeout": more.get("conn_timeout", 0),
+        "proxy_protocol": more.get("proxy_protocol", "disable"),
         "persistent": 0,
         "dests": dests,
         "laddrs": laddrs,
@@ -146,5 +149,7 @@ def disturb(rig: FuzzRig, rng: random.Random) -> None:
     elif kind == 10:
         apply("param.set", {"forwarding": rng.choice((0, 1, 1)), "xmit_ttl": rng.randrange(2)})
         apply("param.set", {"forwarding6": rng.choice((0, 1)), "disable6": rng.choice((0, 0, 1))})
+        tells = {name: rng.randrange(2) for name in ("toa", "new_isn", "uoa_in_ip")}
+        apply("param.set", tells | {"uoa_packets": rng.randrange(4)})
     else:
         rig.ports[dev].refuse = rng.choice((0, 0, 0, 5, 64))

@@ -76,9 +76,10 @@ class Udp:
         reload=True,
     )
     uoa_max_trail: int = opt(
-        3,
+        0,
         Int(0, (1 << 31) - 1),
-        "packets of a connection that carry the client address",
+        "packets of a FullNAT connection that carry the client address; only for real servers that "
+        "know how to read it (the original's default is 3)",
         reload=True,
     )
     timeout: UdpTimeout = block(UdpTimeout, "idle time of a UDP connection by state")
@@ -143,6 +144,20 @@ class Tcp:
 
     defence_tcp_drop: bool = _flag(
         False, "drop TCP for a VIP that is neither a SYN nor of a known connection"
+    )
+    toa: bool = opt(
+        True,
+        Switch(),
+        "tell FullNAT real servers the client's address in a TCP option (kind 254)",
+        reload=True,
+    )
+    new_isn: bool = opt(
+        False,
+        Switch(),
+        "FullNAT: give every connection an initial sequence number that grows from one connection "
+        "over a local port to the next, and no timestamps; for real servers that close first and "
+        "get so many connections that ports return while they keep the last one in TIME-WAIT",
+        reload=True,
     )
     timeout: TcpTimeout = block(TcpTimeout, "idle time of a TCP connection by state")
     synproxy: Synproxy = block(Synproxy, "SYN proxy", inert=f"the SYN proxy is {NOT_YET}")

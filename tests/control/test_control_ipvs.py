@@ -33,6 +33,7 @@ def test_a_new_service_is_published_and_listed(master):
                 "sched": "wrr",
                 "flags": ["expire_quiescent"],
                 "conn_timeout": 30,
+                "proxy_protocol": "disable",
                 "persistent": 0,
                 "dests": [],
                 "laddrs": [],
@@ -68,7 +69,11 @@ def test_default_scheduler_is_wlc(master):
         ({"svc": svc(port=81, proto="udp"), "synproxy": True}, -1, "only for TCP"),
         ({"svc": svc(port=81), "ops": True}, -1, "only for UDP"),
         ({"svc": svc(port=81, proto="udp"), "quic": True}, -14, "quic is"),
-        ({"svc": svc(port=81), "proxy_protocol": "v2"}, -14, "proxy protocol (v2) is"),
+        (
+            {"svc": svc(port=81, proto="udp"), "proxy_protocol": "v1"},
+            -1,
+            "UDP services can have v2",
+        ),
         ({"svc": svc(port=81), "proxy_protocol": "v3"}, -1, "one of disable, v1, v2"),
         ({"svc": svc(port=81), "hash_target": "sip"}, -1, "only be set when schedule is conhash"),
         (

@@ -27,7 +27,7 @@ from tests.rig import MACS, Rig, connect
 WAN, LAN = net.WAN, net.LAN
 NOT_LOSSES = {"arp_done"}
 # Counted besides the packet's own reason or fate: a control packet was not sent.
-BESIDES = {"no_mbuf", "icmp_rate"}
+BESIDES = {"no_mbuf", "icmp_rate", "toa_room", "uoa_room"}
 
 
 def put(packet, at, data):
@@ -191,6 +191,34 @@ def frames(*packets, port=WAN, setup=None):
     return build
 
 
+def toa_room(rig):
+    """A segment of the path's MTU: the server gets it, but not the client's address."""
+    rig.w.toa = 1
+    net.service(rig)
+    net.send(rig, WAN, net.syn(), net.syn(flags="A") / (b"x" * 1460))
+
+
+def proxy_order(rig):
+    """Data behind the first byte, before it: how far the header moves it is not known."""
+    net.service(rig, proxy_protocol="v1")
+    net.send(rig, WAN, net.syn())
+    port = Entry(entry_of(rig.w.table, 1)).side[1].ports
+    lport = (port >> 8) & 0xFF00 | (port >> 24) & 0xFF
+    reply = Ether(src=net.SERVER_MAC, dst=MACS[LAN]) / IP(src=net.SERVER, dst=net.LOCAL_IP)
+    net.send(rig, LAN, reply / TCP(sport=80, dport=lport, flags="SA", seq=7, ack=1))
+    late = net.ether() / IP(src=net.CLIENT, dst=net.VIP)
+    net.send(rig, WAN, late / TCP(sport=1234, dport=80, flags="PA", seq=9, ack=8) / b"late")
+
+
+def uoa_room(rig):
+    """A full packet, and no buffer for one ahead of it."""
+    rig.w.uoa_packets = 1
+    net.service(rig, proto="udp", port=53)
+    held = [rig.pool.take() for _ in range(len(rig.pool.free) - 1)]
+    net.send(rig, WAN, net.udp(size=1472))
+    rig.pool.free.extend(held)
+
+
 ARP_FOR_US = net.ask(net.SERVER, net.SERVER_MAC, net.LAN_IP)
 PING = bytes(net.ping(8))
 BUILDERS = {
@@ -252,6 +280,9 @@ BUILDERS = {
     "not_forwarded": not_forwarded,
     "sctp_checksum": frames(bytes(SCTP_EMPTY[:-1]) + b"\x99"),
     "sctp_chunk": frames(SCTP_EMPTY),
+    "toa_room": toa_room,
+    "proxy_order": proxy_order,
+    "uoa_room": uoa_room,
 }
 # name -> sentence: why no packet test can reach the reason.  None at present.
 # Reached in tests of their own.

@@ -105,6 +105,10 @@ class IpvsControl:
             raise ControlError(Code.INVAL, "one-packet scheduling is only for UDP services")
         if options.synproxy and key.proto != "tcp":
             raise ControlError(Code.INVAL, "synproxy is only for TCP services")
+        if options.proxy_protocol.startswith("v1") and key.proto != "tcp":
+            raise ControlError(
+                Code.INVAL, "proxy protocol v1 is only for TCP services; UDP services can have v2"
+            )
         support.service(key, options)
 
     def _check_hashing(self, key: AnyKey, options: ServiceOptions) -> None:
