@@ -44,6 +44,7 @@ class IpvsStruct(ctypes.Structure):
         ("laddr_stats", ctypes.c_int64),  # LaddrStatsStruct[], shared memory
         ("states", ctypes.c_int64),  # StateTablesStruct
         ("rss", ctypes.c_int64),  # RssStruct, 0 when no port's RSS is known
+        ("datagrams", ctypes.c_int64),  # DatagramsStruct: fragments that are passing
         ("control", ctypes.c_int64),  # stop word and request ring, see ipvs/loop.py
         ("xmit_ttl", ctypes.c_int64),
         ("init_timeout", ctypes.c_int64),  # seconds, before the first state

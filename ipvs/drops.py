@@ -58,3 +58,27 @@ PROXY_ORDER = reason(
 UOA_ROOM = reason(
     IPVS_BASE + 22, "uoa_room", "packet sent on without the client's address: no room (not a loss)"
 )
+FRAG_TINY = reason(
+    IPVS_BASE + 33, "frag_tiny", "first fragment without the whole TCP or UDP header (RFC 1858)"
+)
+FRAG_FORM = reason(
+    IPVS_BASE + 34, "frag_form", "fragment without content, of odd length, or beyond 65535 bytes"
+)
+FRAG_OVERLAP = reason(
+    IPVS_BASE + 35, "frag_overlap", "fragment that overlaps another of its datagram (RFC 5722)"
+)
+FRAG_DUPLICATE = reason(IPVS_BASE + 36, "frag_duplicate", "fragment that was forwarded before")
+FRAG_REFUSED = reason(
+    IPVS_BASE + 37, "frag_refused", "fragment of a datagram that overlapped or lost its first one"
+)
+FRAG_TIMEOUT = reason(
+    IPVS_BASE + 38, "frag_timeout", "fragment whose first fragment did not come in time"
+)
+FRAG_QUEUE = reason(
+    IPVS_BASE + 39, "frag_queue", "fragment before its first one while too many wait already"
+)
+FRAG_EVICTED = reason(
+    IPVS_BASE + 40, "frag_evicted", "waiting fragment given up for those of newer datagrams"
+)
+FRAG_LOST = reason(IPVS_BASE + 41, "frag_lost", "fragment of a connection that is gone")
+FRAG_MANY = reason(IPVS_BASE + 42, "frag_many", "more fragments than a datagram can need")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
 from ipvs.entry import ENTRY_SIZE, SPECIAL, WIDE, Entry
+from ipvs.oversize import forward_oversize
 from ipvs.special import forward_special
-from ipvs.steps import admit, depart, rewrite, send
+from ipvs.steps import admit, leave, mtu_towards, next_hop, rewrite, send
 from ipvs.table import Table
 from runtime.jit import compiled, inlined
 from stack.headers import ETHER_LEN, Ipv4
@@ -29,9 +30,15 @@ def forward_at_once(ipvs, packet, reference, l4):
     reason = admit(ipvs, reference, entry, l4, proto)
     if reason != 0:
         return reason
-    hop = depart(ipvs, packet, entry, side)
+    hop = next_hop(ipvs, entry, side)
     if hop < 0:
         return -hop
+    mtu = mtu_towards(ipvs, entry, side, hop)
+    if ip.total > mtu:
+        return forward_oversize(ipvs, packet, reference, l4, hop, mtu)
+    reason = leave(ipvs, packet, entry, side)
+    if reason != 0:
+        return reason
     rewrite(l3, l4, entry, side, proto)
     return send(ipvs, hop, k.mbuf, k.data)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.control import Control
+from ipvs.datagrams import age_datagrams
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
 from ipvs.stages import HOUSEKEEPING, TRANSMIT, begin, lap
@@ -17,6 +18,7 @@ from stack.upkeep import age
 
 EXPIRE_BUDGET = 64  # connections looked at per iteration
 AGE_BUDGET = 64  # neighbours looked at per housekeeping
+DATAGRAM_BUDGET = 128  # records of fragmented datagrams, too
 AGE_EVERY_MS = 50
 SPIN = 256  # empty iterations before the first pause
 PAUSE = 1024  # empty iterations before the first sleep
@@ -73,6 +75,7 @@ def iterate(ipvs):
     if (s.now - c.aged) & 0xFFFFFFFF >= AGE_EVERY_MS:
         c.aged = s.now
         age(w.stack, AGE_BUDGET)
+        age_datagrams(ipvs, DATAGRAM_BUDGET)
     at = lap(ipvs, HOUSEKEEPING, at)
     flush_ports(w.stack)
     if packets > 0:

@@ -43,9 +43,19 @@ from runtime.jit import compiled
 from stack.arp import is_local
 from stack.checksum import checksum, fold, sum_bytes, update
 from stack.drops import ICMP_CHECKSUM, IP_LOOP, IP_TOO_BIG, IP_TTL
-from stack.headers import ETHER_LEN, IP_OFFSET, PROTO_ICMP, PROTO_TCP, PROTO_UDP, Icmp, Ipv4
+from stack.headers import (
+    ETHER_LEN,
+    IP_DF,
+    IP_OFFSET,
+    PROTO_ICMP,
+    PROTO_TCP,
+    PROTO_UDP,
+    Icmp,
+    Ipv4,
+)
 from stack.icmp import PARAMETER_PROBLEM, REDIRECT, SOURCE_QUENCH, TIME_EXCEEDED, UNREACHABLE
 from stack.ipv4 import decrement_ttl, receive_ipv4
+from stack.split import send_split
 
 # One bit a type
 ERRORS = 1 << UNREACHABLE | 1 << SOURCE_QUENCH | 1 << TIME_EXCEEDED | 1 << PARAMETER_PROBLEM
@@ -157,8 +167,8 @@ def forward_error(ipvs, packet, reference, icmp, length):
         return -hop
     total = ip.total
     tunnel = Entry(entry).special & S_TUNNEL
-    mtu = mtu_towards(ipvs, entry, side, hop)
-    if total > (mtu - OUTER if tunnel else mtu):
+    mtu = mtu_towards(ipvs, entry, side, hop) - (OUTER if tunnel else 0)
+    if total > mtu and (tunnel or ip.frag & IP_DF):
         return IP_TOO_BIG
     if Entry(entry).flags & ONE_SIDED == 0:
         if w.xmit_ttl:
@@ -169,6 +179,8 @@ def forward_error(ipvs, packet, reference, icmp, length):
     tally(ipvs, entry, side, total)
     if tunnel:
         return send_in_tunnel(ipvs, packet, entry, hop, total)
+    if total > mtu:
+        return send_split(w.stack, hop, k.mbuf, k.data, mtu)
     return send(ipvs, hop, k.mbuf, k.data)
 
 
@@ -199,11 +211,11 @@ def receive_error(ipvs, packet, handed, icmp, length):
     """An ICMP error of ``length`` bytes; 0 or a drop reason."""
     w = Ipvs(ipvs)
     k = Packet(packet)
+    if fold(sum_bytes(icmp, length)) != 0xFFFF:
+        return _unrelated(ipvs, packet, ICMP_CHECKSUM)
     reason = check_quote(k.data + ETHER_LEN, icmp, length)
     if reason != 0:
         return _unrelated(ipvs, packet, reason)
-    if fold(sum_bytes(icmp, length)) != 0xFFFF:
-        return ICMP_CHECKSUM
     quoted = Ipv4(icmp + 8)
     proto = quoted.proto
     addresses = swap_halves(load64(quoted.ptr + 12))

@@ -59,3 +59,9 @@ def seek(ipvs, mbuf, handed, src, dst, sport, dport, proto):
         return owner if owner != w.worker else -1
     m.rss = seen + 1
     return w.worker + 1 if w.worker + 1 < w.workers else 0
+
+
+@compiled
+def came_back(ipvs, mbuf, handed):
+    """1 when a packet went round all workers and nobody knew it: it is back where it arrived."""
+    return 1 if (handed and Mbuf(mbuf).rss == Ipvs(ipvs).workers) else 0

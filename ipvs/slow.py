@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.echo import is_echo, receive_echo
 from ipvs.entry import tuple_hash
+from ipvs.fragment import receive_fragment
 from ipvs.index import SEED_AT, home, tag_of
 from ipvs.l4_check import check_l4
 from ipvs.miss import miss
@@ -18,7 +19,6 @@ from stack.arp import receive_arp
 from stack.drops import (
     ETH_SHORT,
     ETH_TYPE,
-    IP_FRAGMENT,
     SEGMENTED,
 )
 from stack.headers import (
@@ -79,7 +79,9 @@ def receive_slow_ipv4(ipvs, packet, handed):
         return reason
     ip = Ipv4(l3)
     if ip.frag & (IP_MF | IP_OFFSET):
-        return IP_FRAGMENT
+        if ip.proto == PROTO_TCP or ip.proto == PROTO_UDP:
+            return receive_fragment(ipvs, packet, handed)
+        return receive_ipv4(w.stack, k.mbuf, k.data)
     size = (ip.ver_ihl & 15) * 4
     if ip.proto == PROTO_ICMP:
         if is_echo(l3 + size, ip.total - size):

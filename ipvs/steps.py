@@ -137,6 +137,24 @@ def count(ipvs, entry, side, total):
 
 
 @inlined
+def leave(ipvs, packet, entry, side):
+    """What is between the choice of a next hop and the rewrite: TTL, statistics; 0 or a reason."""
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    ip = Ipv4(k.data + ETHER_LEN)
+    # DR leaves the IP header as it is.
+    if w.xmit_ttl and Entry(entry).flags & ONE_SIDED == 0:
+        if ip.ttl <= 1:
+            send_error(w.stack, k.mbuf, k.data, TIME_EXCEEDED, 0, 0)
+            return IP_TTL
+        decrement_ttl(ip.ptr)
+    if side == 1:
+        hear_from(w.stack, entry, k.data)
+    count(ipvs, entry, side, ip.total)
+    return 0
+
+
+@inlined
 def depart(ipvs, packet, entry, side):
     """All that is between state and rewrite: next hop, MTU, TTL, statistics.
 
@@ -148,21 +166,13 @@ def depart(ipvs, packet, entry, side):
     hop = next_hop(ipvs, entry, side)
     if hop < 0:
         return hop
-    ip = Ipv4(k.data + ETHER_LEN)
-    total = ip.total
     mtu = mtu_towards(ipvs, entry, side, hop)
-    if total > mtu:
+    if Ipv4(k.data + ETHER_LEN).total > mtu:
         send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, mtu)
         return -IP_TOO_BIG
-    # DR leaves the IP header as it is.
-    if w.xmit_ttl and Entry(entry).flags & ONE_SIDED == 0:
-        if ip.ttl <= 1:
-            send_error(w.stack, k.mbuf, k.data, TIME_EXCEEDED, 0, 0)
-            return -IP_TTL
-        decrement_ttl(ip.ptr)
-    if side == 1:
-        hear_from(w.stack, entry, k.data)
-    count(ipvs, entry, side, total)
+    reason = leave(ipvs, packet, entry, side)
+    if reason != 0:
+        return -reason
     return hop
 
 

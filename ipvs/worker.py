@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ipvs import rebuild, rss, table, tcp
 from ipvs.context import Ipvs, IpvsStruct
 from ipvs.control import Control, ControlStruct
+from ipvs.datagrams import DatagramsStruct
 from ipvs.dest import DEST_SIZE, MAX_DESTS, STATS_SIZE
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, MAX_LADDRS
 from ipvs.loop import milliseconds
@@ -101,6 +102,7 @@ class Worker:
         w.states = take(ctypes.sizeof(tcp.StateTablesStruct))
         tcp.fill_tables(w.states)
         w.rss = take(ctypes.sizeof(rss.RssStruct))
+        w.datagrams = take(ctypes.sizeof(DatagramsStruct))
         w.init_timeout = 3
         w.worker, w.workers = self.index, self.count
 

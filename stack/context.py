@@ -33,11 +33,13 @@ class StackStruct(ctypes.Structure):
         ("pointer6", ctypes.c_int64),  # of the parameter problem found last, see stack/exthdr.py
         ("dad", ctypes.c_int64),  # DadTable: addresses being checked for duplicates
         ("link_local", ctypes.c_int64 * MAX_PORTS),  # low words of the ports' fe80:: addresses
+        ("header", ctypes.c_int64 * 8),  # room for an IP header, see stack/split.py
         ("ports", ctypes.c_int64 * MAX_PORTS),  # PortStruct addresses
     ]
 
 
 Stack = view(StackStruct)
+HEADER_AT = StackStruct.header.offset
 NEVER = 0  # the generation of a next hop that was not looked up yet: no current one is 0
 
 

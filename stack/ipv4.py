@@ -36,10 +36,11 @@ from stack.drops import (
     NEIGH_FULL,
     PORT_DOWN,
 )
-from stack.headers import ETHER_LEN, IP_MF, IP_OFFSET, PROTO_ICMP, Ipv4
+from stack.headers import ETHER_LEN, IP_DF, IP_MF, IP_OFFSET, PROTO_ICMP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, echo, send_error
 from stack.neigh import find_or_add
 from stack.route import GATEWAY, LOCAL, Route, lookup
+from stack.split import send_split
 from stack.upkeep import output as neighbour_output
 
 MAC_MASK = 0xFFFFFFFFFFFF
@@ -131,7 +132,7 @@ def route_mtu(stack, route):
 def send_via(stack, route, dst, mbuf, data):
     """Hand an IPv4 packet to the next hop of ``route``: MTU check, neighbour; 0 or a reason.
 
-    A packet beyond the MTU is answered with fragmentation needed (RFC 1191): we never fragment.
+    A packet beyond the MTU is sent in fragments or, with DF, answered with fragmentation needed.
     """
     s = Stack(stack)
     r = Route(route)
@@ -141,13 +142,16 @@ def send_via(stack, route, dst, mbuf, data):
     if p.up == 0 or p.tx_queue < 0:
         return PORT_DOWN
     mtu = route_mtu(stack, route)
-    if Mbuf(mbuf).pkt_len - ETHER_LEN > mtu:
+    large = Mbuf(mbuf).pkt_len - ETHER_LEN > mtu
+    if large and Ipv4(data + ETHER_LEN).frag & IP_DF:
         send_error(stack, mbuf, data, UNREACHABLE, FRAG_NEEDED, mtu)
         return IP_TOO_BIG
     hop = r.gateway if r.kind == GATEWAY else dst
     entry = find_or_add(stack, r.port, hop)
     if entry == 0:
         return NEIGH_FULL
+    if large:
+        return send_split(stack, entry, mbuf, data, mtu)
     return neighbour_output(stack, entry, mbuf)
 
 
@@ -186,7 +190,7 @@ def forward(stack, route, mbuf, data):
         return IP_TTL
     # Before the TTL is lowered: the error quotes the packet as it came.
     mtu = route_mtu(stack, route)
-    if ip.total > mtu:
+    if ip.total > mtu and ip.frag & IP_DF:
         send_error(stack, mbuf, data, UNREACHABLE, FRAG_NEEDED, mtu)
         return IP_TOO_BIG
     decrement_ttl(ip.ptr)

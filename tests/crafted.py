@@ -91,6 +91,13 @@ def complaint(about, kind=3, code=3):
     return ether() / IP(src=CLIENT, dst=WAN_IP) / ICMP(type=kind, code=code) / Raw(bytes(about))
 
 
+def fragment(begin, length, more=1, ident=5):
+    """A fragment of a UDP datagram to VIP:53 with zeros behind its header."""
+    content = (bytes(UDP(sport=1234, dport=53, len=60000, chksum=0)) + bytes(2000))[begin:]
+    head = IP(src=CLIENT, dst=VIP, proto=17, id=ident, flags=more, frag=begin // 8)
+    return ether() / head / Raw(content[:length])
+
+
 def body(size):
     return bytes(i * 7 & 255 for i in range(size))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 
+from ipvs.datagrams import Datagrams
 from stack.neigh import NeighbourTable
 from tests import rig
 from tests.audit import audit
@@ -130,8 +131,9 @@ class Rig(rig.Rig):
         return self.applier.connections()
 
     def waiting(self):
-        """Packets that wait for a neighbour."""
-        return NeighbourTable(self.stack.neighbours).waiting
+        """Packets that wait for a neighbour or for the first fragment of their datagram."""
+        held = Datagrams(self.w.datagrams).waiting
+        return NeighbourTable(self.stack.neighbours).waiting + held
 
     def complete(self):
         """No buffer is lost or was given back twice: holds at any moment."""

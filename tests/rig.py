@@ -12,6 +12,7 @@ from collections import deque
 from ipvs import table
 from ipvs.apply import Applier, mac_number
 from ipvs.context import Ipvs
+from ipvs.datagrams import age_datagrams
 from ipvs.expire import expire
 from ipvs.loop import flush_ports, iterate
 from ipvs.poll import poll_ports, poll_rings
@@ -168,6 +169,7 @@ class Rig:
                 poll_rings(self.address)
             expire(self.address, budget)
             age(self.w.stack, budget)
+            age_datagrams(self.address, 64)
             flush_ports(self.w.stack)
         return self._sent()
 

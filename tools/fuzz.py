@@ -1,8 +1,9 @@
 """Mutation fuzzer of the compiled packet path: ``python -m tools.fuzz --packets N --seed S``.
 
-Valid frames of every kind, answers to what the worker sent, and mutations of both go through the
-real path without DPDK, while services, routes, neighbours and ports change.  After every few
-bursts the books must balance (tools/fuzz_checks.py); at the end everything must come back.
+Valid frames of every kind, answers to what the worker sent and ICMP errors about it, fragments and
+mutations of all these go through the real path without DPDK, while services, routes, neighbours and
+ports change.  After every few bursts the books must balance (tools/fuzz_checks.py); at the end
+everything must come back.
 The same seed gives the same run.
 """
 
@@ -23,6 +24,7 @@ from tools.fuzz_frames import answer, fresh
 from tools.fuzz_frames6 import answer6, fresh6
 from tools.fuzz_mutate import mutate
 from tools.fuzz_mutate6 import mutate6
+from tools.fuzz_related import complaint, pieces
 from tools.fuzz_rig import FuzzError, FuzzRig
 from tools.fuzz_setup import configure, disturb
 
@@ -56,6 +58,7 @@ class Fuzzer:
         self.rng = random.Random(seed)
         self.rig = FuzzRig()
         self.check_every = check_every
+        self.pieces: tuple[deque[bytes], deque[bytes]] = (deque(), deque())
         self.history: deque[bytes] = deque(maxlen=256)
         self.recent: deque[tuple[int, list[tuple[bytes, int]]]] = deque(maxlen=2)
         self.result = Result()
@@ -65,9 +68,14 @@ class Fuzzer:
         """A frame for ``port`` and how many segments its mbuf claims to have."""
         rng, sent = self.rng, self.rig.ports[port].sent
         choice = rng.random()
+        if self.pieces[port] and choice < 0.5:
+            frame = self.pieces[port].popleft()
+            return (mutate(frame, rng) if rng.random() < 0.05 else frame), 1
         if choice < 0.3 and sent:
             chosen = rng.choice(sent)
             frame = (answer6 if chosen[12:14] == IPV6 else answer)(chosen, port, rng)
+        elif choice < 0.35 and sent:
+            frame = complaint(rng.choice(sent), port, rng)
         elif choice < 0.45 and self.history and port == 0:
             frame = later(rng.choice(self.history), rng)
         elif rng.random() < SHARE6:
@@ -76,7 +84,9 @@ class Fuzzer:
             frame = fresh(port, rng)
             if port == 0:
                 self.history.append(frame)
-        if rng.random() < 0.55:
+        if rng.random() < 0.05 and len(self.pieces[port]) < 64:
+            self.pieces[port].extend(pieces(frame, rng))
+        elif rng.random() < 0.55:
             frame = (mutate6 if frame[12:14] == IPV6 else mutate)(frame, rng)
         return frame, 2 if rng.random() < 0.002 else 1
 

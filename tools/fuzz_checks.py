@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
+from ipvs.datagrams import SETS, WAYS, Datagrams
 from ipvs.dest import STATS_SIZE, DestStats
 from ipvs.entry import HASHED1, LIVE, Entry
 from ipvs.index import BUCKET_SIZE, SLOTS, Bucket
@@ -23,9 +24,12 @@ NOT_PACKETS = ("no_mbuf", "icmp_rate", "toa_room", "uoa_room")
 
 
 def waiting(rig: FuzzRig) -> int:
-    """Packets in the queues of all neighbours."""
+    """Packets in the queues of all neighbours and of fragmented datagrams."""
     neighbours: Any = NeighbourTable(rig.stack.neighbours)
-    return sum(int(neighbours.entry[i].waiting) for i in range(neighbours.count))
+    datagrams: Any = Datagrams(rig.context.datagrams)
+    held = sum(int(datagrams.datagram[i].waiting_count) for i in range(SETS * WAYS))
+    require(held == datagrams.waiting, f"{datagrams.waiting} fragments wait, {held} in queues")
+    return held + sum(int(neighbours.entry[i].waiting) for i in range(neighbours.count))
 
 
 def live(rig: FuzzRig) -> list[Any]:

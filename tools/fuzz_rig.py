@@ -10,6 +10,7 @@ from typing import Any
 from ipvs import table
 from ipvs.apply import Applier, mac_number
 from ipvs.context import Ipvs
+from ipvs.datagrams import age_datagrams
 from ipvs.expire import expire
 from ipvs.loop import flush_ports
 from ipvs.poll import poll_ports
@@ -194,6 +195,7 @@ class FuzzRig:
         poll_ports(self.address)
         expire(self.address, 64)
         age(self.context.stack, 64)
+        age_datagrams(self.address, 64)
         flush_ports(self.context.stack)
         drain(self.stack.events)
         if self.pool.errors:

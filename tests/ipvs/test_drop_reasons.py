@@ -15,8 +15,10 @@ from scapy.layers.sctp import SCTP
 import ipvs.drops
 import stack.drops
 import stack.drops6
+from ipvs.datagrams import PARTS, WAIT_EACH
 from ipvs.drops import IPVS_BASE
 from ipvs.entry import Entry
+from ipvs.expire import end_now
 from ipvs.laddr import Laddr, Replica
 from ipvs.table import entry_of
 from stack.drops import DROP_SLOTS, IP6_BASE, REASONS, reason
@@ -84,7 +86,36 @@ def no_mbuf(rig):
 
 def ip_too_big(rig):
     rig.apply("dev.set", id=LAN, mac=MACS[1], mtu=500)
-    net.send(forwarding(rig), WAN, net.to_lan(size=600))
+    net.send(forwarding(rig), WAN, net.to_lan(size=600, flags="DF"))
+
+
+def udp_service(rig):
+    net.service(rig, proto="udp", port=53)
+
+
+def frag_timeout(rig):
+    net.send(rig, WAN, net.fragment(8, 8))
+    net.wait(rig, 4000)
+
+
+def frag_evicted(rig):
+    for ident in range(1500):
+        net.send(rig, WAN, net.fragment(8, 8, ident=ident))
+
+
+def frag_lost(rig):
+    udp_service(rig)
+    net.send(rig, WAN, net.fragment(0, 16))
+    end_now(rig.address, 1)
+    net.send(rig, WAN, net.fragment(16, 16))
+
+
+def split_mbuf(rig):
+    forwarding(rig).apply("dev.set", id=LAN, mac=MACS[1], mtu=500)
+    rig.push(WAN, bytes(net.to_lan(size=600)))
+    kept = [rig.pool.free.popleft() for _ in range(len(rig.pool.free) - 1)]
+    rig.at(rig.clock)
+    rig.pool.free.extend(kept)
 
 
 def port_down(rig):
@@ -236,7 +267,20 @@ BUILDERS = {
     "ip_loop": frames(net.to_lan(src=net.LAN_IP), setup=forwarding),
     "ip_options": frames(put(net.ping(8, options=[IPOption_LSRR()]), 34, b"\x07\x01")),
     "ip_source_route": frames(net.ping(8, options=[IPOption_LSRR(routers=["1.2.3.4"])])),
-    "ip_fragment": frames(net.udp(flags="MF")),
+    "ip_fragment": frames(net.ping(64, flags="MF")),
+    "frag_tiny": frames(
+        net.ether() / IP(src=net.CLIENT, dst=net.VIP, proto=6, flags=1) / bytes(16)
+    ),
+    "frag_form": frames(net.fragment(0, 11)),
+    "frag_overlap": frames(net.fragment(0, 16), net.fragment(8, 16), setup=udp_service),
+    "frag_duplicate": frames(*[net.fragment(0, 16)] * 2, setup=udp_service),
+    "frag_refused": frames(net.fragment(0, 16), net.fragment(16, 16)),
+    "frag_timeout": frag_timeout,
+    "frag_queue": frames(*[net.fragment(8 + 8 * i, 8) for i in range(WAIT_EACH + 1)]),
+    "frag_evicted": frag_evicted,
+    "frag_lost": frag_lost,
+    "frag_many": frames(*[net.fragment(8 * i, 8) for i in range(PARTS + 1)], setup=udp_service),
+    "split_mbuf": split_mbuf,
     "ip_protocol": frames(net.ether() / IP(src=net.CLIENT, dst=net.VIP, proto=47) / b"1234"),
     "ip_no_route": frames(net.to_lan(dst="8.8.8.8"), setup=forwarding),
     "ip_ttl": frames(net.to_lan(ttl=1), setup=forwarding),
@@ -301,7 +345,9 @@ def test_reason_is_reached(name):
     drops = rig.drops()
     assert drops.pop(name, 0) >= 1
     # Nothing else is counted: the reason is the packet's, not a neighbour's of it.
-    others = {"no_mbuf": {"ip_ttl"}, "icmp_rate": {"ip_ttl"}}
+    others = {"no_mbuf": {"ip_ttl"}, "icmp_rate": {"ip_ttl"}, "frag_evicted": {"frag_queue"}}
+    first_refused = {"frag_overlap", "frag_duplicate", "frag_refused"}
+    others |= {other: {"no_service"} for other in first_refused}
     assert set(drops) <= others.get(name, set()), drops
 
 

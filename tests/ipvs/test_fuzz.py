@@ -18,6 +18,7 @@ from tools import fuzz_frames as frames
 from tools.fuzz import Fuzzer, main, show
 from tools.fuzz_checks import check_connections, check_nothing_left, check_packets, live
 from tools.fuzz_mutate import MUTATIONS, ROOM, mutate, repair
+from tools.fuzz_related import complaint, pieces
 from tools.fuzz_rig import FuzzError, FuzzRig
 
 PACKETS = 20_000 if JIT else 1_500
@@ -151,6 +152,18 @@ def test_an_answer_turns_the_packet_around():
     assert (packet[IP].src, packet[IP].dst) == ("5.6.7.8", "1.2.3.4")
     assert (packet[TCP].sport, packet[TCP].dport) == (80, 9)
     assert frames.answer(b"short", 0, rng) == b"short"
+
+
+def test_fragments_and_complaints_take_any_frame():
+    rng = random.Random(4)
+    for _ in range(300):
+        frame = frames.fresh(rng.randrange(2), rng)
+        for made in (*pieces(frame, rng), complaint(frame, 0, rng)):
+            if made[12:14] == b"\x08\x00":
+                assert frames.checksum(made[14 : 14 + (made[14] & 15) * 4]) == 0
+    for size in (0, 13, 14, 33, 42, 100):
+        assert pieces(bytes(size), rng) == [bytes(size)]
+        assert complaint(bytes(size), 1, rng) == bytes(size)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.__name__)

@@ -297,7 +297,7 @@ def test_what_no_error_may_look_like_is_dropped_by_name(rig, name):
 
 
 def test_a_wrong_checksum_is_not_made_right(rig):
-    came, _ = Flow(rig, "nat", "udp").complaint(1, SOURCES[1])
+    came, _ = Flow(rig, "fullnat", "udp").complaint(1, SOURCES[1])
     before = rig.drops().get("icmp_checksum", 0)
     assert rig.exchange(LAN, came[:-1] + bytes([came[-1] ^ 1])) == [[], []]
     assert rig.drops()["icmp_checksum"] == before + 1

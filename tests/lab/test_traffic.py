@@ -109,3 +109,21 @@ def test_command_is_in_force_when_it_returns(lb: Running) -> None:
                     weight=int(address == only), u_thresh=0, l_thresh=0,
                 )  # fmt: skip
             assert client.line("go")["server"] == name[only], turn
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_datagrams_of_8_kb_pass_in_fragments_both_ways(lb: Running, mode: str) -> None:
+    """The hosts' kernels cut them up and put them together again, checksum and all."""
+    vip = lb.service(mode, ECHO, proto="udp")
+    report = lb.ask("udp", vip, ECHO, 20, 8000)
+    assert report["lost"] == 0 and report["received_bytes"] > 20 * 8000
+    assert len(report["servers"]) == 3
+
+
+@pytest.mark.parametrize("mode", ["fullnat", "nat"])
+def test_a_closed_port_of_the_server_refuses_the_client(lb: Running, mode: str) -> None:
+    """The server's port unreachable reaches the socket that asked, from the virtual address."""
+    vip = lb.service(mode, 9, proto="udp")
+    report = lb.ask("big", vip, 9, 100)
+    assert (report["type"], report["code"], report["from"]) == (3, 3, vip)
+    assert not report["answered"]

@@ -39,7 +39,8 @@ def rig():
 
 def test_an_answer_too_big_for_its_way_is_no_error_to_ourselves(rig):
     rig.route("198.18.0.0/24", kind="link", dev=WAN, src=WAN_ADDR, mtu=600)
-    assert rig.exchange(WAN, from_client(ICMP() / Raw(bytes(900)), dst=VIP)) == [[], []]
+    ping = from_client(ICMP() / Raw(bytes(900)), dst=VIP, flags="DF")
+    assert rig.exchange(WAN, ping) == [[], []]
     assert rig.drops() == {"ip_too_big": 1}
 
 
@@ -65,7 +66,7 @@ def test_a_packet_too_big_for_the_servers_link(rig, mode, size):
 
     rig.apply("dev.set", id=LAN, mac=MACS[LAN], mtu=1400)
     rig.exchange(WAN, syn())
-    frame = syn(sport=1234)
+    frame = syn(sport=1234, flags="DF")
     frame = Ether(bytes(frame / Raw(bytes(size - 100))))
     out = rig.exchange(WAN, frame)
     assert out == [[error_about(frame, VIP, 3, 4, 1400, WAN)], []]
@@ -91,9 +92,9 @@ def test_a_route_with_an_mtu_of_its_own(rig, side):
     sent = Ether(rig.exchange(WAN, from_client(UDP(sport=5, dport=80)))[LAN][0])
     big = Raw(bytes(1300 - 27))
     frame = (
-        from_client(UDP(sport=5, dport=80) / big)
+        from_client(UDP(sport=5, dport=80) / big, flags="DF")
         if side == 0
-        else from_server(UDP(sport=8000, dport=sent[UDP].sport) / big)
+        else from_server(UDP(sport=8000, dport=sent[UDP].sport) / big, flags="DF")
     )
     frame = Ether(bytes(frame))
     source = VIP if side == 0 else LADDR
@@ -111,7 +112,7 @@ def test_a_route_with_an_mtu_of_its_own(rig, side):
 
 def test_a_device_whose_mtu_shrinks_counts_at_once(rig):
     rig.service(mode="nat", proto="udp")
-    frame = Ether(bytes(from_client(UDP(sport=5, dport=80) / Raw(bytes(1300)))))
+    frame = Ether(bytes(from_client(UDP(sport=5, dport=80) / Raw(bytes(1300)), flags="DF")))
     assert len(rig.exchange(WAN, frame)[LAN]) == 1
     rig.apply("dev.set", id=LAN, mac=MACS[LAN], mtu=1000)
     assert rig.exchange(WAN, frame) == [[error_about(frame, VIP, 3, 4, 1000, WAN)], []]

@@ -98,6 +98,9 @@ def l4_verdict(proto, l4, source, target):
     return "ip_loop" if source in OURS else "ip_not_forwarded"
 
 
+FRAGMENT = "of TCP or UDP: what becomes of it depends on others, see test_fragments.py"
+
+
 def verdict(frame):
     """Name of the drop reason for a frame on the wan port, or None when it is accepted."""
     if len(frame) < 14:
@@ -112,8 +115,9 @@ def verdict(frame):
         return found
     size = (l3[0] & 15) * 4
     l3 = l3[: struct.unpack_from(">H", l3, 2)[0]]
-    if struct.unpack_from(">H", l3, 6)[0] & 0x3FFF:
-        return "ip_fragment"
+    fragment = struct.unpack_from(">H", l3, 6)[0] & 0x3FFF
+    if fragment and l3[9] in (6, 17):
+        return FRAGMENT
     source, target = text(l3[12:16]), text(l3[16:20])
     if l3[9] in (6, 17):
         return l4_verdict(l3[9], l3[size:], source, target)
@@ -121,6 +125,8 @@ def verdict(frame):
         return "ip_loop"
     if target not in OURS:
         return "ip_not_forwarded"
+    if fragment:
+        return "ip_fragment"
     if l3[9] != 1:
         return "ip_protocol"
     message = l3[size:]
@@ -128,6 +134,8 @@ def verdict(frame):
         return "icmp_short"
     if checksum(message) != 0:
         return "icmp_checksum"
+    if message[0] in (3, 4, 11, 12):
+        return "icmp_quote"  # as short as all of ours are
     return None if message[:2] == b"\x08\x00" else "icmp_type"
 
 
@@ -143,8 +151,8 @@ SEEDS = [
         from_client(UDP(sport=5, dport=53), dst=LADDR),
         from_client(UDP(sport=5, dport=53), dst=FAR),
         from_client(UDP(sport=5, dport=80) / b"x", src=LAN_ADDR),
-        from_client(UDP(sport=5, dport=80) / b"x", frag=3),
-        from_client(UDP(sport=5, dport=80) / b"x", flags="MF"),
+        from_client(Raw(b"ospf"), proto=89, frag=3),
+        from_client(Raw(b"ospf"), proto=89, flags="MF"),
         from_client(ICMP() / Raw(b"ping"), dst=WAN_ADDR),
         from_client(ICMP() / Raw(b"ping"), dst=FAR),
         from_client(Raw(b"ospf"), proto=89),
@@ -215,7 +223,10 @@ def test_any_damage(rig, frame):
         frame = frame[:12] + b"\x08\x07" + frame[14:]
     if rig.connections() > 50:
         forget(rig)
-    got, wanted = judge(rig, frame), verdict(frame)
+    wanted = verdict(frame)
+    if wanted is FRAGMENT:
+        return
+    got = judge(rig, frame)
     if wanted == "not_syn" and got is None:
         return  # a segment of a connection that another example opened
     assert got == wanted
@@ -242,7 +253,10 @@ def test_every_single_bit_of_a_header(rig, seed):
             if fix:
                 frame[24:26] = b"\0\0"
                 frame[24:26] = checksum(bytes(frame[14:34])).to_bytes(2, "big")
-            got, wanted = judge(rig, bytes(frame)), verdict(bytes(frame))
+            wanted = verdict(bytes(frame))
+            if wanted is FRAGMENT:
+                continue
+            got = judge(rig, bytes(frame))
             assert got == wanted or (wanted == "not_syn" and got is None), bit
 
 
