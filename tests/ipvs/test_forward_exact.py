@@ -206,7 +206,8 @@ def test_larger_than_the_mtu_of_the_lan():
     rig = network(Rig())
     service(rig, [dest(0)], proto="udp")
     layer = oracle.segment("udp", 1000, 80, payload=bytes(1473))
-    wan, lan = rig.exchange(0, oracle.frame(FROM_CLIENT, ("203.0.113.5", VIP), layer))
+    raw = oracle.frame(FROM_CLIENT, ("203.0.113.5", VIP), layer, flags="DF")
+    wan, lan = rig.exchange(0, raw)
     assert lan == [] and rig.drops() == {"ip_too_big": 1}
     (error,) = [Ether(raw) for raw in wan]
     assert (error["ICMP"].type, error["ICMP"].code, error["ICMP"].nexthopmtu) == (3, 4, 1500)

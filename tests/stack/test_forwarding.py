@@ -115,7 +115,7 @@ def test_a_large_burst_keeps_its_order(rig):
 def test_a_packet_that_is_too_big_keeps_its_ttl_in_the_quotation(rig):
     """The error shows the packet as it came (RFC 1812 4.3.2.3)."""
     rig.apply("dev.set", id=net.LAN, mac=MACS[1], mtu=500)
-    sent = net.to_lan(size=600, ttl=9)
+    sent = net.to_lan(size=600, ttl=9, flags="DF")
     (frame,) = net.send(rig, net.WAN, sent)[0]
     assert frame[42:] == bytes(sent)[14 : 14 + 548]
 

@@ -125,7 +125,7 @@ def test_too_big_tells_the_mtu(rig):
 
 def test_the_mtu_of_a_route_counts_when_it_is_smaller(rig):
     rig.apply("route.set", dst="198.19.0.0", plen=24, kind="link", dev=net.LAN, mtu=600)
-    assert one(rig, net.to_lan(size=601))[ICMP].nexthopmtu == 600
+    assert one(rig, net.to_lan(size=601, flags="DF"))[ICMP].nexthopmtu == 600
     rig.apply("route.set", dst="198.19.0.0", plen=24, kind="link", dev=net.LAN, mtu=9000)
     assert len(net.send(rig, net.WAN, net.to_lan(size=1400))[1]) == 1
 
@@ -137,6 +137,7 @@ def test_too_big_for_a_connection_comes_from_the_service(rig):
     rig.apply("neigh.del", addr=net.SERVER, dev=net.LAN)
     rig.stack.generation += 1
     sent = net.syn(flags="A", ttl=9) / Raw(bytes(1000))
+    sent[IP].flags = "DF"
     error = one(rig, sent)
     assert (error[ICMP].type, error[ICMP].code, error[ICMP].nexthopmtu) == (3, 4, 1000)
     assert (error[IP].src, error[IP].dst) == (net.VIP, net.CLIENT)
