@@ -34,7 +34,7 @@ def forward_at_once(ipvs, packet, reference, l4):
     if hop < 0:
         return -hop
     mtu = mtu_towards(ipvs, entry, side, hop)
-    if ip.total > mtu:
+    if Ipv4(l3).total > mtu:
         return forward_oversize(ipvs, packet, reference, l4, hop, mtu)
     reason = leave(ipvs, packet, entry, side)
     if reason != 0:
