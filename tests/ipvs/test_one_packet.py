@@ -85,7 +85,7 @@ def test_a_packet_that_cannot_leave_leaves_nothing_either():
     rig = Rig()
     rig.service(0, "fullnat", "udp", flags=["ops"])
     rig.route("198.19.0.0/24", kind="link", dev=LAN, src=LAN_ADDR, mtu=576)
-    rig.exchange(WAN, from_client(UDP(sport=1, dport=80) / Raw(bytes(700))))
+    rig.exchange(WAN, from_client(UDP(sport=1, dport=80) / Raw(bytes(700)), flags="DF"))
     rig.apply("route.del", dst="198.19.0.0", plen=24)
     rig.apply("route.del", dst="0.0.0.0", plen=0)
     rig.exchange(WAN, from_client(UDP(sport=1, dport=80)))
