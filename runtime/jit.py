@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,8 +71,11 @@ if JIT and LINES:
 COMPLETE = CACHE_DIR / "complete"
 LAZY = COMPLETE.exists()
 
+CLAIM_PATIENCE = 20.0  # seconds; whoever dies in a claim delays others no longer than this
 F = TypeVar("F", bound=Callable[..., Any])
 COMPILED: list[Callable[..., Any]] = []
+# Set where several processes fill the cache: each function is compiled by the first that comes.
+CLAIMS: Path | None = None
 # Called with the name of each function as it becomes ready: the daemon shows it on a cold start.
 PROGRESS: Callable[[str], None] | None = None
 
@@ -80,6 +84,7 @@ def _compile(function: F, inline: bool) -> F:
     COMPILED.append(function)
     if not JIT:
         return function
+    claim = _claim(function)
     signature = (numba.int64,) * function.__code__.co_argcount
     njit: Any = numba.njit  # its type hints lack no_cfunc_wrapper
     jitted: F = njit(
@@ -92,9 +97,26 @@ def _compile(function: F, inline: bool) -> F:
         forceinline=inline,
         **OPTIONS,
     )(function)
+    if claim is not None:
+        claim.write_text("done")
     if PROGRESS is not None:
         PROGRESS(function.__name__)
     return jitted
+
+
+def _claim(function: Callable[..., Any]) -> Path | None:
+    """Claim a function for this process; waits while another compiles it (it is loaded then)."""
+    if CLAIMS is None:
+        return None
+    path = CLAIMS / f"{function.__module__}.{function.__qualname__}"
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        return path
+    except FileExistsError:
+        end = time.monotonic() + CLAIM_PATIENCE
+        while not path.stat().st_size and time.monotonic() < end:
+            time.sleep(0.002)
+        return None
 
 
 def compiled(function: F) -> F:

@@ -2,7 +2,7 @@
 
 ``python -m tools.daemon.precompile``; prints ``compiled N NAME`` lines and exits 0.  The master
 runs it before the first worker, so that workers always start from a warm cache.  A second process
-compiles modules that need little of the others meanwhile; whoever comes second loads them.
+begins with other modules meanwhile; whoever comes second to a function loads it.
 """
 
 from __future__ import annotations
@@ -10,37 +10,34 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 from runtime import jit
 
-# In this order: each needs only what stands before it and a few small functions of others.
+# What the second process begins with, so that both seldom want the same function at a time.
 APART = (
-    "runtime.wheel",
-    "runtime.ring_core",
-    "runtime.pointer_ring",
-    "ipvs.rss",
-    "ipvs.laddr",
-    "ipvs.dest",
-    "ipvs.service",
-    "ipvs.maglev",
-    "ipvs.conhash",
-    "ipvs.user_call",
+    "stack.ipv6",
     "ipvs.schedulers",
-    "ipvs.table",
-    "ipvs.pairs",
-    "stack.route",
-    "stack.route6",
-    "stack.exthdr",
-    "ipvs.create",
-    "ipvs.expire",
     "ipvs.rebuild",
+    "ipvs.proxy_stream",
+    "ipvs.create6",
+    "ipvs.nat64",
+    "ipvs.uoa",
+    "ipvs.tunnel6",
+    "ipvs.sctp",
+    "ipvs.icmp64",
+    "ipvs.slow6",
+    "ipvs.operations",
+    "ipvs.fragment",
 )
 
 
 def main() -> int:
     """Import every module of the path with compilation on; see the module's text."""
-    if sys.argv[1:] == ["--apart"]:
+    if sys.argv[1:2] == ["--apart"]:
+        jit.CLAIMS = Path(sys.argv[2])
         for name in APART:
             importlib.import_module(name)
         return 0
@@ -53,11 +50,16 @@ def main() -> int:
         print(f"compiled {count} {name}", flush=True)
 
     jit.PROGRESS = progress
-    beside = subprocess.Popen([sys.executable, "-P", "-m", "tools.daemon.precompile", "--apart"])
-    for name in ("stack.ipv4", "ipvs.apply", "ipvs.loop"):
-        importlib.import_module(name)
-    if beside.wait() != 0:
-        return 1
+    with tempfile.TemporaryDirectory(prefix="dpvs-claims-") as claims:
+        if not jit.LAZY:
+            jit.CLAIMS = Path(claims)
+        beside = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tools.daemon.precompile", "--apart", claims]
+        )
+        for name in ("stack.ipv4", "ipvs.apply", "ipvs.loop"):
+            importlib.import_module(name)
+        if beside.wait() != 0:
+            return 1
     jit.mark_complete()
     jit.prune_cache()
     print(f"done in {time.monotonic() - began:.1f} s", flush=True)
