@@ -65,7 +65,7 @@ def test_fresh_and_cached_code_are_both_mapped(tmp_path: Path) -> None:
 
 @compiled_only
 def test_line_tables_leave_the_machine_code_as_it_is(tmp_path: Path) -> None:
-    plain, lines = probe(tmp_path), probe(tmp_path, DPVS_PERF_LINES="1")
+    plain, lines = (probe(tmp_path, DPVS_PERF_LINES=on) for on in ("0", "1"))
     assert plain[1:] == lines[1:]
     folders = [path.name for path in (tmp_path / "cache").iterdir()]
     assert sorted(name.endswith("-lines") for name in folders) == [False, True]
