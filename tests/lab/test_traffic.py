@@ -45,8 +45,9 @@ def test_bulk_data_passes_both_ways_unharmed(lb: Running, mode: str) -> None:
     assert sent == f"{lab_servers.BULK_BYTES} 200"
 
 
-@pytest.mark.parametrize("sched", ["wrr", "wlc"])
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("mode", "sched"), [("fullnat", "wrr"), ("fullnat", "wlc"), ("nat", "wlc"), ("dr", "wrr")]
+)
 def test_shares_match_the_weights(lb: Running, mode: str, sched: str) -> None:
     vip = lb.service(mode, ECHO, sched=sched, weights=[1, 2, 5])
     with lb.asking("hold", vip, ECHO, 80, 0) as client:
@@ -111,7 +112,7 @@ def test_command_is_in_force_when_it_returns(lb: Running) -> None:
             assert client.line("go")["server"] == name[only], turn
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["fullnat", "nat", "dr"])  # a tunnel has no room for more
 def test_datagrams_of_8_kb_pass_in_fragments_both_ways(lb: Running, mode: str) -> None:
     """The hosts' kernels cut them up and put them together again, checksum and all."""
     vip = lb.service(mode, ECHO, proto="udp")
