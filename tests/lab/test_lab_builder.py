@@ -37,10 +37,17 @@ with Lab(sys.argv[1]) as lab:
 """
 
 
+def as_from_a_terminal() -> None:
+    """Signals that a background job or nohup ignores would be ignored by the child too."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def child(name: str, then: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", CHILD.format(then=then), name],
         cwd=ROOT,
+        preexec_fn=as_from_a_terminal,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
