@@ -300,7 +300,9 @@ def test_a_flood_of_datagrams_evicts_the_oldest(rig):
         if ident % 64 == 0:
             rig.run(2)
     rig.run(4)
-    assert held(rig) <= SETS * WAYS and rig.drops()["frag_evicted"] == 1
+    assert held(rig) <= SETS * WAYS
+    # The hash is keyed anew for each table: very seldom the flood leaves one set half empty.
+    assert set(rig.drops().items()) <= {("frag_evicted", 1)}
 
 
 def test_a_datagram_has_only_so_many_fragments(rig):
