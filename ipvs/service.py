@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-from runtime.intrinsics import GOLDEN, mum, shr, signed, wrap
+from runtime.intrinsics import GOLDEN, mum, shr, signed, times
 from runtime.jit import compiled
 from runtime.pointers import view
 
@@ -94,7 +94,7 @@ def number_of(table, service):
 
 @compiled
 def _bucket(address, port, proto):
-    return shr(wrap((address | (port << 32) | (proto << 48)) * GOLDEN), 48) & (BUCKETS - 1)
+    return shr(times(address | (port << 32) | (proto << 48), GOLDEN), 48) & (BUCKETS - 1)
 
 
 @compiled

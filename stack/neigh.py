@@ -12,7 +12,7 @@ import ctypes
 from netdev.abi import Mbuf
 from netdev.mbuf import data_of, free_one
 from netdev.port import Port, transmit
-from runtime.intrinsics import GOLDEN, load64, shr, store16, store64, wrap
+from runtime.intrinsics import GOLDEN, load64, shr, store16, store64, times
 from runtime.jit import compiled, inlined
 from runtime.pointers import view
 from stack.context import Stack, bump_generation
@@ -92,7 +92,7 @@ if NEIGHBOUR_SIZE != 64:
 
 @compiled
 def bucket_of(port, address):
-    return shr(wrap((address | (port << 32)) * GOLDEN), 40) & (BUCKETS - 1)
+    return shr(times(address | (port << 32), GOLDEN), 40) & (BUCKETS - 1)
 
 
 @inlined

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 
-from runtime.intrinsics import GOLDEN, shr, wrap
+from runtime.intrinsics import GOLDEN, shr, times
 from runtime.jit import compiled
 from runtime.pointers import view
 
@@ -95,7 +95,7 @@ def mask_of(length):
 @compiled
 def _bucket(table, prefix, length):
     t = RouteTable(table)
-    mixed = wrap((prefix | (length << 32)) * GOLDEN)
+    mixed = times(prefix | (length << 32), GOLDEN)
     return shr(mixed, 32) & (t.buckets - 1)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 
-from runtime.intrinsics import GOLDEN, mum, signed, wrap
+from runtime.intrinsics import GOLDEN, mum, signed, times
 from runtime.jit import compiled
 from runtime.pointers import view
 from stack.route import GATEWAY, LINK, LOCAL, Heads
@@ -95,7 +95,7 @@ def masked_low(table, low, length):
 
 @compiled
 def _bucket(table, high, low, length):
-    mixed = mum(high ^ GOLDEN, low ^ wrap(GOLDEN * (length + 1)))
+    mixed = mum(high ^ GOLDEN, low ^ times(GOLDEN, length + 1))
     return mixed & (Route6Table(table).buckets - 1)
 
 
