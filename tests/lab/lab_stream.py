@@ -71,7 +71,7 @@ def info(connection: socket.socket) -> dict[str, int]:
 def exactly(connection: socket.socket, size: int) -> bytes:
     """So many bytes, or what came before the end."""
     data = bytearray()
-    while len(data) < size and (part := connection.recv(BLOCK)):
+    while len(data) < size and (part := connection.recv(min(BLOCK, size - len(data)))):
         data += part
     return bytes(data)
 
