@@ -13,27 +13,32 @@ import socket
 import struct
 import threading
 
-IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # not named by Python 3.11 on every platform
-PKTINFO = struct.Struct("@I4s4s")  # struct in_pktinfo: interface, local address, destination
+PKTINFO = struct.Struct("@16si")  # struct in6_pktinfo: the address that was asked, interface
+
+
+def text(address: str) -> str:
+    """An address as its own family writes it; one socket serves both."""
+    return address.removeprefix("::ffff:")
 
 
 def reply_from(ancillary: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
     """The control data that sends the answer from where the question went to."""
     for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IP and kind == IP_PKTINFO:
-            _, _, asked = PKTINFO.unpack(data[: PKTINFO.size])
-            return [(level, kind, PKTINFO.pack(0, asked, b"\0" * 4))]
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            asked, _ = PKTINFO.unpack(data[: PKTINFO.size])
+            return [(level, kind, PKTINFO.pack(asked, 0))]
     return []
 
 
 def serve_udp(name: str, port: int) -> None:
     """Answer datagrams for ever."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        sock.bind(("0.0.0.0", port))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        sock.bind(("::", port))
         while True:
             data, ancillary, _, peer = sock.recvmsg(65535, 256)
-            greeting = f"{name} {peer[0]} {peer[1]} ".encode()
+            greeting = f"{name} {text(peer[0])} {peer[1]} ".encode()
             sock.sendmsg([greeting, data], reply_from(ancillary), 0, peer)
 
 
@@ -51,7 +56,7 @@ async def serve_tcp(name: str, port: int) -> None:
         except ConnectionError:
             writer.close()
 
-    server = await asyncio.start_server(answer, "0.0.0.0", port, backlog=1024)
+    server = await asyncio.start_server(answer, None, port, backlog=1024)
     await server.serve_forever()
 
 

@@ -1,12 +1,13 @@
 """IPv6 beside IPv4 in the lab's two-arm network: the same hosts, one /64 on each side.
 
 client 2001:db8:18:1::2 (lo), eth0 2001:db8:18::2     balancer 2001:db8:18::1
-balancer 2001:db8:19::1, local address ::200          real servers 2001:db8:19::11 ...
+balancer 2001:db8:19::1, local addresses ::200 ...    real servers 2001:db8:19::11 ...
 """
 
 from __future__ import annotations
 
-from tools.lab_node import Node
+from tools import lab_servers
+from tools.lab_node import LabError, Node
 from tools.lab_two_arm import TwoArm
 
 CLIENT_HOST = "2001:db8:18:1::2"
@@ -15,7 +16,15 @@ CLIENT_BACK = "2001:db8:19::fe"
 LB_WAN = "2001:db8:18::1"
 LB_LAN = "2001:db8:19::1"
 LOCAL = "2001:db8:19::200"
-MODES = ("fullnat", "nat", "dr")
+DECAP = "decap"
+MODES = ("fullnat", "nat", "dr", "tunnel")
+
+
+def local_addresses(count: int) -> list[str]:
+    """FullNAT local addresses of the balancer, from LOCAL on (at most 50)."""
+    if not 1 <= count <= 50:
+        raise LabError(f"{count} local addresses: the lab's network has room for 1 to 50")
+    return [f"2001:db8:19::{200 + index}" for index in range(count)]
 
 
 def _address(node: Node, address: str, plen: int, dev: str) -> None:
@@ -35,6 +44,7 @@ class Six:
     """The IPv6 half of a two-arm network."""
 
     def __init__(self, network: TwoArm) -> None:
+        self.lab = network.lab
         self.client = network.client
         self.servers = {
             f"2001:db8:19::{11 + index}": node
@@ -67,6 +77,9 @@ class Six:
             server.call("ip", "-6", "route", "del", "default")
             if mode == "nat":
                 server.ip("-6", "route", "replace", "default", "via", LB_LAN)
-            elif mode == "dr":
+            elif mode in ("dr", "tunnel"):
                 _address(server, vip, 128, "lo")
                 server.ip("-6", "route", "replace", "default", "via", CLIENT_BACK)
+            if mode == "tunnel":
+                lab_servers.decapsulator(self.lab, server, DECAP)
+                _begin(server, DECAP)  # it may be older than the host's IPv6

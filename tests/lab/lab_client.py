@@ -4,13 +4,14 @@ lab_client.py udp ADDRESS PORT COUNT [SIZE]    datagrams, each from a socket of 
 lab_client.py ping ADDRESS PORT                a datagram, from a new socket, per line of input
 lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines there and back
 lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
-    lab_client.py try ADDRESS PORT COUNT SECONDS   TCP connections, each given up after so long
-    lab_client.py big ADDRESS PORT SIZE [TTL]      a datagram that must not be fragmented
-    lab_client.py download ADDRESS PORT PATH SECONDS   an HTTP body, taken in over so long
+lab_client.py try ADDRESS PORT COUNT SECONDS   TCP connections, each given up after so long
+lab_client.py big ADDRESS PORT SIZE [TTL]      a datagram that must not be fragmented
+lab_client.py download ADDRESS PORT PATH SECONDS   an HTTP body, taken in over so long
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -31,8 +32,10 @@ def udp(address: str, port: int, count: int, size: int = 100) -> dict[str, Any]:
     servers: Counter[str] = Counter()
     sources: Counter[str] = Counter()
     order, received, lost = [], 0, 0
-    for number in range(count):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with contextlib.ExitStack() as all_open:  # to the end: a port must not be given out twice
+        for number in range(count):
+            sock = all_open.enter_context(socket.socket(family, socket.SOCK_DGRAM))
             sock.settimeout(3)
             sock.connect((address, port))
             data = f"{number:08d}".encode().ljust(size, b".")

@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools import client, lab_servers
+from lab_asking import Asking
+from lab_family import IPV4, Family, endpoint
+
+from tools import client, lab_servers, lab_six
 from tools import lab_two_arm as net
 from tools.lab import Lab
 from tools.lab_balancer import Balancer, program
 from tools.lab_node import LabError, call
+from tools.lab_six import Six
 from tools.lab_two_arm import TwoArm
 
 CLIENT = str(Path(__file__).with_name("lab_client.py"))
@@ -44,7 +48,11 @@ class Running:
             path = self.balancer.config
             path.write_text(edit(path.read_text()))
         self.name = self.balancer.name
-        self._vips = (f"192.0.2.{number}" for number in range(1, 100))
+        self._six: Six | None = None
+        self._vips = {
+            4: (f"192.0.2.{number}" for number in range(1, 100)),
+            6: (f"2001:db8:80::{number:x}" for number in range(1, 100)),
+        }
         self.control = client.ControlClient(client.socket_path(self.name, {}))
 
     def start(self) -> None:
@@ -56,6 +64,15 @@ class Running:
             f"dpip route add default via {net.CLIENT_LINK} dev dpdk0",
         ):
             self.op(line)
+
+    @property
+    def six(self) -> Six:
+        """The IPv6 half of the network, there from its first use on."""
+        if self._six is None:
+            self._six = Six(self.network)
+            for line in self._six.commands():
+                self.op(line)
+        return self._six
 
     def echo_servers(self) -> None:
         """Run the echo server on port ECHO of every real server."""
@@ -73,9 +90,14 @@ class Running:
         argv = [program(words[0]), *words[1:]]
         return call(argv, env=self.balancer.environment, timeout=60)
 
-    def new_vip(self, mode: str) -> str:
+    def new_vip(self, mode: str, version: int = 4) -> str:
         """A virtual address that no test used, with the real servers set up for ``mode``."""
-        vip = next(self._vips)
+        vip = next(self._vips[version])
+        if version == 6:
+            self.six.virtual(vip)
+            self.six.answer_by(mode, vip)
+            self.op(f"dpip addr add {vip}/128 dev dpdk0")
+            return vip
         self.op(f"dpip addr add {vip}/32 dev dpdk0")
         self.client.route(f"{vip}/32", "via", net.LB_WAN, "dev", "eth0", "src", net.CLIENT_HOST)
         self.network.answer_by(mode)
@@ -90,19 +112,24 @@ class Running:
         port: int = 80,
         *,
         proto: str = "tcp",
+        family: Family = IPV4,
         sched: str = "rr",
         weights: Sequence[int] | None = None,
         to: int | None = None,
         laddrs: int | None = None,
+        options: str = "",
     ) -> str:
-        """A virtual service over all real servers; its virtual address."""
-        vip = self.new_vip(mode)
-        name = f"-{proto[0]} {vip}:{port}"
-        self.op(f"ipvsadm -A {name} -s {sched}")
-        for server, weight in zip(self.servers, weights or [1] * len(self.servers), strict=True):
-            self.op(f"ipvsadm -a {name} -r {server}:{to or port} -{LETTERS[mode]} -w {weight}")
+        """A virtual service over all real servers (of ``weights``: so many); its address."""
+        vip = self.new_vip(mode, family.outside)
+        servers = self.servers if family.inside == 4 else self.six.servers
+        name = f"-{proto[0]} {endpoint(vip, port)}"
+        self.op(f"ipvsadm -A {name} -s {sched} {options}")
+        for server, weight in zip(servers, weights or [1] * len(servers), strict=False):
+            to_server = f"-r {endpoint(server, to or port)} -{LETTERS[mode]}"
+            self.op(f"ipvsadm -a {name} {to_server} -w {weight}")
         if mode == "fullnat":
-            for address in net.local_addresses(laddrs or self.workers):
+            addresses = net.local_addresses if family.inside == 4 else lab_six.local_addresses
+            for address in addresses(laddrs or self.workers):
                 self.op(f"ipvsadm -P {name} -z {address} -F dpdk1")
         return vip
 
@@ -119,7 +146,18 @@ class Running:
 
     def names(self, vip: str, count: int, port: int = 80) -> list[str]:
         """Which real server answered each of ``count`` requests."""
-        return [line.split()[0] for line in self.curl(f"http://{vip}:{port}/", count)]
+        return [line.split()[0] for line in self.curl(f"http://{endpoint(vip, port)}/", count)]
+
+    def megabyte(self, vip: str) -> None:
+        """Ask the service on port 80 for a megabyte, and send it one."""
+        ask = ["curl", "-sS", "-o", "/dev/null", "--max-time", "20"]
+        url = f"http://{endpoint(vip, 80)}/"
+        got = self.client.run(*ask, "-w", "%{size_download}", f"{url}bulk", timeout=30)
+        assert int(got) == lab_servers.BULK_BYTES
+        bulk = f"@{self.lab.directory}/nginx-rs1-80/bulk"
+        say = ("-w", "%{size_upload} %{http_code}", "--data-binary", bulk)
+        sent = self.client.run(*ask, *say, url, timeout=30)
+        assert sent == f"{lab_servers.BULK_BYTES} 200"
 
     def ask(self, kind: str, *words: object, timeout: float = 120) -> dict[str, Any]:
         """Run a client of lab_client.py to its end; its report."""
@@ -181,7 +219,8 @@ class Running:
 
     def listed(self, proto: str, vip: str, port: int) -> dict[str, Any]:
         """The service as svc.list has it."""
-        key = {"af": "inet", "proto": proto, "addr": vip, "port": port}
+        af = "inet6" if ":" in vip else "inet"
+        key = {"af": af, "proto": proto, "addr": vip, "port": port}
         found: dict[str, Any] = self.control.call("svc.list", svc=key)[0]
         return found
 
@@ -189,30 +228,6 @@ class Running:
         """(worker, state, MAC) of each entry of a neighbour."""
         rows = self.control.call("neigh.show", dev=None)
         return [(r["cid"], r["state"], r["lladdr"]) for r in rows if r["addr"] == address]
-
-
-class Asking:
-    """A client that is at work."""
-
-    def __init__(self, process: subprocess.Popen[str], connected: Any) -> None:
-        self.process, self.connected = process, connected
-
-    def line(self, text: str) -> dict[str, Any]:
-        """Give it a line of input; the line it answers with."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(text + "\n")
-        self.process.stdin.flush()
-        result: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return result
-
-    def report(self) -> dict[str, Any]:
-        """Wait for its end; what it reports."""
-        assert self.process.stdout is not None and self.process.stderr is not None
-        lines = self.process.stdout.readlines()
-        errors = self.process.stderr.read()
-        assert self.process.wait() == 0, errors
-        result: dict[str, Any] = json.loads(lines[-1])
-        return result
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from lab_running import ECHO, LETTERS, Running, running
 
-from tools import lab_servers
 from tools import lab_two_arm as net
 from tools.lab_two_arm import MODES
 
@@ -35,14 +34,7 @@ def test_curl_reaches_the_servers_in_turn(lb: Running, mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_bulk_data_passes_both_ways_unharmed(lb: Running, mode: str) -> None:
-    vip = lb.service(mode)
-    ask = ["curl", "-sS", "-o", "/dev/null", "--max-time", "20", f"http://{vip}/bulk"]
-    got = lb.client.run(*ask, "-w", "%{size_download}", timeout=30)
-    assert int(got) == lab_servers.BULK_BYTES
-    bulk = f"@{lb.lab.directory}/nginx-rs1-80/bulk"
-    sent = lb.client.run(*ask[:-1], "--data-binary", bulk, "-w", "%{size_upload} %{http_code}",
-                         f"http://{vip}/")  # fmt: skip
-    assert sent == f"{lab_servers.BULK_BYTES} 200"
+    lb.megabyte(lb.service(mode))
 
 
 @pytest.mark.parametrize(

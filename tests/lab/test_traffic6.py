@@ -1,78 +1,64 @@
-"""Real IPv6 clients through the balancer, to IPv6 and (NAT64) to IPv4 real servers."""
+"""Real clients through the balancer where IPv6 stands outside, inside or both (NAT64, tunnels)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-from lab_running import LETTERS, Running, running
+from lab_family import FOUR_IN_SIX, IPV6, NAT64, SIX_IN_FOUR, Family, endpoint
+from lab_running import ECHO, Running, running
 
-from tools import lab_servers, lab_six
-from tools.lab_six import MODES, Six
+from tools import lab_six
+from tools import lab_two_arm as net
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
+WAYS = [
+    ("fullnat", IPV6),
+    ("fullnat", NAT64),
+    ("nat", IPV6),
+    ("dr", IPV6),
+    ("tunnel", IPV6),
+    ("tunnel", SIX_IN_FOUR),
+    ("tunnel", FOUR_IN_SIX),
+]
+each_way = pytest.mark.parametrize(("mode", "family"), WAYS, ids=lambda value: str(value))
+
 
 @pytest.fixture(scope="module")
-def lb() -> Iterator[tuple[Running, Six]]:
-    """One worker and three nginx servers, both families."""
-    with running() as made:
-        six = Six(made.network)
-        for line in six.commands():
-            made.op(line)
-        yield made, six
+def lb() -> Iterator[Running]:
+    """One worker; nginx and an echo server on three real servers, both families."""
+    with running(echo=True) as made:
+        yield made
 
 
-def service(lb: tuple[Running, Six], number: int, servers: list[str], mode: str) -> str:
-    """A service on a virtual address of its own; its ``[address]``."""
-    made, six = lb
-    vip = f"2001:db8:80::{number}"
-    made.op(f"dpip addr add {vip}/128 dev dpdk0")
-    six.virtual(vip)
-    six.answer_by(mode, vip)
-    made.op(f"ipvsadm -A -t [{vip}]:80 -s rr")
-    for server in servers:
-        to = f"[{server}]" if ":" in server else server
-        made.op(f"ipvsadm -a -t [{vip}]:80 -r {to}:80 -{LETTERS[mode]}")
-    return vip
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_curl_reaches_the_servers_in_turn(lb: tuple[Running, Six], mode: str) -> None:
-    made, six = lb
-    vip = service(lb, MODES.index(mode) + 1, list(six.servers), mode)
+def seen(mode: str, family: Family) -> str:
+    """The address that real servers see."""
     if mode == "fullnat":
-        made.op(f"ipvsadm -P -t [{vip}]:80 -z {lab_six.LOCAL} -F dpdk1")
-    answers = made.curl(f"http://[{vip}]/", 30)
+        return (lab_six if family.inside == 6 else net).local_addresses(1)[0]
+    return (lab_six if family.outside == 6 else net).CLIENT_HOST
+
+
+@each_way
+def test_curl_reaches_the_servers_in_turn(lb: Running, mode: str, family: Family) -> None:
+    """Thirty requests, then a megabyte each way: whole segments of the client have to make room
+    for a longer header (NAT64) or a second one (tunnels)."""
+    vip = lb.service(mode, family=family)
+    answers = lb.curl(f"http://{endpoint(vip, 80)}/", 30)
     assert sorted(answer.split()[0] for answer in answers[:3]) == ["rs1", "rs2", "rs3"]
     assert answers == answers[:3] * 10
-    seen = {answer.split()[1] for answer in answers}
-    assert seen == ({lab_six.LOCAL} if mode == "fullnat" else {lab_six.CLIENT_HOST})
-    assert f"TCP  [{vip}]:80 rr" in made.op("ipvsadm -Ln")
-    assert made.op("ipvsadm -Lnc").count(f"[{vip}]:80") >= 30
-    unharmed(made, vip)
+    assert {answer.split()[1] for answer in answers} == {seen(mode, family)}
+    assert f"TCP  {endpoint(vip, 80)} rr" in lb.op("ipvsadm -Ln")
+    assert lb.op("ipvsadm -Lnc").count(endpoint(vip, 80)) >= 30
+    lb.megabyte(vip)
 
 
-def unharmed(made: Running, vip: str) -> None:
-    """A megabyte each way."""
-    ask = ["curl", "-sS", "-o", "/dev/null", "--max-time", "20"]
-    got = made.client.run(*ask, "-w", "%{size_download}", f"http://[{vip}]/bulk", timeout=30)
-    assert int(got) == lab_servers.BULK_BYTES
-    bulk = f"@{made.lab.directory}/nginx-rs1-80/bulk"
-    sent = made.client.run(
-        *ask, "--data-binary", bulk, "-w", "%{size_upload} %{http_code}", f"http://[{vip}]/",
-        timeout=30,
-    )  # fmt: skip
-    assert sent == f"{lab_servers.BULK_BYTES} 200"
-
-
-def test_nat64_curl_reaches_ipv4_servers(lb: tuple[Running, Six]) -> None:
-    """RFC 6146: curl -6 to nginx that speaks IPv4 only; a megabyte passes though the headers of
-    the two families differ by 20 bytes (path MTU)."""
-    made, _ = lb
-    vip = service(lb, 64, list(made.servers), "fullnat")
-    made.op(f"ipvsadm -P -t [{vip}]:80 -z 198.19.0.220 -F dpdk1")
-    answers = made.curl(f"http://[{vip}]/", 30)
-    assert sorted(answer.split()[0] for answer in answers[:3]) == ["rs1", "rs2", "rs3"]
-    assert {answer.split()[1] for answer in answers} == {"198.19.0.220"}
-    unharmed(made, vip)
+@each_way
+def test_datagrams_are_answered(lb: Running, mode: str, family: Family) -> None:
+    """Such that nearly fill a packet, and small ones."""
+    vip = lb.service(mode, ECHO, proto="udp", family=family)
+    report = lb.ask("udp", vip, ECHO, 30, 1400)
+    assert report["lost"] == 0 and report["sources"] == {seen(mode, family): 30}
+    assert report["servers"] == {"rs1": 10, "rs2": 10, "rs3": 10}
+    assert lb.listed("udp", vip, ECHO)["stats"]["conns"] == 30
+    assert lb.ask("udp", vip, ECHO, 6, 9)["lost"] == 0
