@@ -214,3 +214,4 @@ def publish_pending(ipvs):
     for i in range(w.pending_count):
         publish_side(w.table, w.pending[i], 1)
     w.pending_count = 0
+    return 0

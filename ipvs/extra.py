@@ -18,11 +18,9 @@ FLAGS = {"mh_fallback": MH_FALLBACK, "mh_port": MH_PORT, "hash_qid": HASH_QID}
 
 
 class CallStruct(ctypes.Structure):
-    """What a user-written scheduler is called with, and what it answers (ipvs/user_call.py)."""
+    """What a user-written scheduler is called with (ipvs/user_call.py)."""
 
     _fields_ = [
-        ("result", ctypes.c_int64),
-        ("exception", ctypes.c_int64),  # written by nobody: the compiler's calling convention
         ("ids", ctypes.c_int64),  # the service's list of real server ids
         ("count", ctypes.c_int64),
         ("dests", ctypes.c_int64),

@@ -39,6 +39,7 @@ def flush_ports(stack):
     s = Stack(stack)
     for index in range(s.port_count):
         flush(s.ports[index])
+    return 0
 
 
 @compiled

@@ -49,6 +49,7 @@ def look_up(ipvs, count):
             at = entries + (reference >> 1) * ENTRY_SIZE
             prefetch_write(at)
             prefetch(at + WIDE_AT)
+    return 0
 
 
 @inlined
@@ -82,6 +83,7 @@ def handle(ipvs, count, handed):
             drop(w.stack, k.mbuf, reason)
     if w.pending_count != 0:
         publish_pending(ipvs)
+    return 0
 
 
 @compiled
@@ -96,6 +98,7 @@ def process(ipvs, count, handed):
     if at != 0:
         lap(ipvs, HANDLE, at)
         Ipvs(ipvs).stage_packets += count
+    return 0
 
 
 @inlined

@@ -129,6 +129,7 @@ def mark_ports(table, laddr, marks, replicas):
                 e.laddr = 0
             else:
                 store8(at, 1)
+    return 0
 
 
 def _clear_counts(dest_stats: int) -> None:

@@ -8,15 +8,14 @@ every index, and what it returns is checked again.
 from __future__ import annotations
 
 from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats, usable
-from ipvs.extra import CALL_AT, Call, CallStruct, Extra
+from ipvs.extra import CALL_AT, Call, Extra
 from ipvs.service import IdList, Service
-from runtime.intrinsics import call5, mum, signed
+from runtime.intrinsics import call3, mum, signed
 from runtime.jit import compiled, inlined
 
 NOBODY = -1
 FAULT = -2  # the scheduler looped too long or chose what does not exist
 STEPS = 1 << 16  # loop rounds of one choice
-RESULT_AT, EXCEPTION_AT = CallStruct.result.offset, CallStruct.exception.offset
 KEY_A, KEY_B = signed(0x9E3779B97F4A7C15), signed(0xD1B54A32D192ED03)
 
 
@@ -111,10 +110,8 @@ def by_user(service, dests, stats, source, ports, now):
     c.protocol = (ports >> 32) & 0xFF
     c.service_address = s.address
     c.service_port = s.port
-    c.result = NOBODY
-    status = call5(function, call + RESULT_AT, call + EXCEPTION_AT, call, call, call)
-    index = c.result
-    if status & 0xFFFFFFFF != 0 or index >= c.count or index < NOBODY:
+    index = call3(function, call, call, call)
+    if index >= c.count or index < NOBODY:
         c.faults += 1
         return FAULT
     if index < 0:

@@ -10,7 +10,8 @@ every loop round counts, so that no loop is endless.
 from __future__ import annotations
 
 import ast
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from ipvs import user_call
 from ipvs.user_call import FAULT, STEPS
@@ -342,8 +343,9 @@ NAMES |= {
 }  # fmt: skip
 
 
-def function_of(source: str) -> object:
+def function_of(source: str) -> Callable[..., int]:
     """The rewritten scheduler as a Python function, for compilation or a trial in plain Python."""
-    names: dict[str, object] = dict(NAMES)
+    names: dict[str, Any] = {"__name__": "scheduler", **NAMES}
     exec(compile(check_source(source), "<scheduler>", "exec"), names)
-    return names["scheduler"]
+    function: Callable[..., int] = names["scheduler"]
+    return function

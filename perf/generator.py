@@ -9,16 +9,14 @@ access would leave it.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
 
-import numba
 import numpy as np
 
 from netdev.abi import FastPath, FastPathStruct, Mbuf
 from netdev.port import Port
 from perf import network, network6, traffic
 from runtime.intrinsics import call3, load64, mulhi, store16, store32, store64, wrap
-from runtime.jit import compiled
+from runtime.jit import c_address, compiled
 from runtime.pointers import view
 from stack.checksum import fold, sum_bytes
 
@@ -116,12 +114,10 @@ def generate(generator, array, count):
     return got
 
 
-def _entry() -> Any:
-    @numba.cfunc(numba.int64(numba.int64, numba.int64, numba.int64), error_model="numpy")
-    def receive_burst(queue, array, count):
-        return generate(queue, array, count & 0xFFFF)
-
-    return receive_burst
+@compiled
+def receive_burst(queue, array, count):
+    """``generate`` as a driver has it: of ``count`` 16 bits count."""
+    return generate(queue, array, count & 0xFFFF)
 
 
 class Source:
@@ -134,7 +130,6 @@ class Source:
         self.state = GeneratorStruct()
         self.address = ctypes.addressof(self.state)
         self.proto, self.mac = proto, mac
-        self._entry = _entry()
         was = FastPath(int(Port(port).fast))
         self._queues = (ctypes.c_int64 * 1)(self.address)
         self._fast = FastPathStruct.from_buffer_copy(
@@ -143,7 +138,7 @@ class Source:
         g = Generator(self.address)
         g.burst = was.rx_burst
         g.queue = load64(was.rx_queues + int(Port(port).rx_queue) * 8)
-        self._fast.rx_burst = self._entry.address
+        self._fast.rx_burst = c_address(receive_burst)
         self._fast.rx_queues = ctypes.addressof(self._queues)
         Port(port).fast = ctypes.addressof(self._fast)
         self.opening()

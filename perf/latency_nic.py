@@ -8,14 +8,11 @@ mbuf space that DPDK leaves to applications.  What the queue has no room for is 
 from __future__ import annotations
 
 import ctypes
-from typing import Any
-
-import numba
 
 from netdev.abi import FastPath, FastPathStruct, Mbuf
 from netdev.port import Port
 from runtime.intrinsics import call3, copy, load16, load64, mulhi, rdtsc, store64
-from runtime.jit import JIT, compiled
+from runtime.jit import c_address, compiled
 from runtime.pointers import view
 
 SLOTS = 1024  # of a histogram
@@ -63,8 +60,6 @@ class NicStruct(ctypes.Structure):
 
 
 Nic = view(NicStruct)
-ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
-_KEPT: list[Any] = []
 IN_AT, OUT_AT = NicStruct.frames_in.offset, NicStruct.frames_out.offset
 DUE_TO_SENT, SEEN_TO_SENT = NicStruct.due_to_sent.offset, NicStruct.seen_to_sent.offset
 BETWEEN_POLLS = NicStruct.between_polls.offset
@@ -145,25 +140,16 @@ def give(nic, array, count):
     return sent
 
 
-def _entries() -> tuple[int, int]:
-    """Addresses of the two as a driver has them; what they need stays alive with the program."""
+@compiled
+def receive_burst(queue, array, count):
+    """``take`` as a driver has it: of ``count`` 16 bits count."""
+    return take(queue, array, count & 0xFFFF)
 
-    def receive_burst(queue, array, count):
-        return take(queue, array, count & 0xFFFF)
 
-    def transmit_burst(queue, array, count):
-        return give(queue, array, count & 0xFFFF)
-
-    if not JIT:
-        kept = [ENTRY(receive_burst), ENTRY(transmit_burst)]
-        _KEPT.extend(kept)
-        addresses = [ctypes.cast(entry, ctypes.c_void_p).value or 0 for entry in kept]
-        return addresses[0], addresses[1]
-    signature = numba.int64(numba.int64, numba.int64, numba.int64)
-    compile_entry = numba.cfunc(signature, error_model="numpy")
-    entries = [compile_entry(receive_burst), compile_entry(transmit_burst)]
-    _KEPT.extend(entries)
-    return int(entries[0].address or 0), int(entries[1].address or 0)
+@compiled
+def transmit_burst(queue, array, count):
+    """``give`` likewise."""
+    return give(queue, array, count & 0xFFFF)
 
 
 class Installed:
@@ -177,6 +163,7 @@ class Installed:
         n.tx_queue = load64(was.tx_queues + int(Port(port).tx_queue) * 8)
         self._queue = (ctypes.c_int64 * 1)(nic)
         self._fast = FastPathStruct()
-        self._fast.rx_burst, self._fast.tx_burst = _entries()
+        self._fast.rx_burst = c_address(receive_burst)
+        self._fast.tx_burst = c_address(transmit_burst)
         self._fast.rx_queues = self._fast.tx_queues = ctypes.addressof(self._queue)
         Port(port).fast = ctypes.addressof(self._fast)

@@ -141,6 +141,14 @@ mum = define("mum", 2, _python_mum, _lower_mum)
 shr = define("shr", 2, lambda a, n: signed((a & MASK64) >> n), lambda b, a, n: b.lshr(a, n))
 """Logical (unsigned) shift right of a 64-bit value."""
 
+least = define(
+    "least", 2, min, lambda builder, a, b: builder.select(builder.icmp_signed("<", a, b), a, b)
+)
+greatest = define(
+    "greatest", 2, max, lambda builder, a, b: builder.select(builder.icmp_signed(">", a, b), a, b)
+)
+"""``min(a, b)`` and ``max(a, b)``."""
+
 mulhi = define(
     "mulhi",
     2,
@@ -301,7 +309,7 @@ def _call(count: int) -> Any:
     return define(f"call{count}", count + 1, python, lower)
 
 
-call1, call2, call3, call4, call5 = (_call(n) for n in range(1, 6))
+call1, call2, call3, call4 = (_call(n) for n in range(1, 5))
 """callN(function, a...): call the C function at address ``function``; narrow results are to be
 masked by the caller (the upper bits of the return register are undefined)."""
 

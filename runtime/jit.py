@@ -1,16 +1,21 @@
-"""Compile packet-path functions with numba, cached on disk under a key of the whole source tree.
+"""Functions of the packet path, and where their machine code is kept.
 
 ``@compiled`` is the only way a function enters the packet path.  It means: native code, no
 interpreter lock, no exceptions, no allocation (a test walks ``COMPILED`` and checks the rules of
 runtime/rules.py).  With ``NUMBA_DISABLE_JIT=1`` the same functions run as plain Python.
+
+Nothing is compiled when a module is imported: ``tools.daemon.precompile`` makes one program of all
+functions (runtime/program.py), and a function outside of it is compiled at its first call.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import hashlib
 import os
-import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,93 +59,85 @@ def cache_root() -> Path:
 
 # The same code with line tables, for profilers: a cache of its own.
 LINES = os.environ.get("DPVS_PERF_LINES", "0") not in ("", "0")
+JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 CACHE_DIR = cache_root() / (source_key() + ("-lines" if LINES else ""))
-os.environ["NUMBA_CACHE_DIR"] = str(CACHE_DIR)
+PROGRAM = CACHE_DIR / "program"  # machine code of the whole path
 
-import numba  # noqa: E402  (the cache folder must be known before numba reads its settings)
-
-numba.config.CACHE_DIR = str(CACHE_DIR)  # type: ignore[attr-defined]
-JIT = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
-OPTIONS: dict[str, bool] = {}
-if JIT and LINES:
-    from runtime import perfmap_lines
-
-    OPTIONS = perfmap_lines.enable()
-
-# Written when everything was compiled: from then on a process loads only what it calls.
-COMPLETE = CACHE_DIR / "complete"
-LAZY = COMPLETE.exists()
-
-CLAIM_PATIENCE = 20.0  # seconds; whoever dies in a claim delays others no longer than this
 F = TypeVar("F", bound=Callable[..., Any])
 COMPILED: list[Callable[..., Any]] = []
-# Set where several processes fill the cache: each function is compiled by the first that comes.
-CLAIMS: Path | None = None
-# Called with the name of each function as it becomes ready: the daemon shows it on a cold start.
-PROGRESS: Callable[[str], None] | None = None
+_ENTRIES: list[Any] = []  # must outlive their callers
 
 
-def _compile(function: F, inline: bool) -> F:
-    COMPILED.append(function)
-    if not JIT:
-        return function
-    claim = _claim(function)
-    signature = (numba.int64,) * function.__code__.co_argcount
-    njit: Any = numba.njit  # its type hints lack no_cfunc_wrapper
-    jitted: F = njit(
-        *(() if LAZY else (signature,)),
-        cache=True,
-        nogil=True,
-        error_model="numpy",
-        boundscheck=False,
-        no_cfunc_wrapper=True,
-        forceinline=inline,
-        **OPTIONS,
-    )(function)
-    if claim is not None:
-        claim.write_text("done")
-    if PROGRESS is not None:
-        PROGRESS(function.__name__)
-    return jitted
+class CompileError(Exception):
+    """A function that cannot become machine code; the text names it and says why."""
 
 
-def _claim(function: Callable[..., Any]) -> Path | None:
-    """Claim a function for this process; waits while another compiles it (it is loaded then)."""
-    if CLAIMS is None:
-        return None
-    path = CLAIMS / f"{function.__module__}.{function.__qualname__}"
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        return path
-    except FileExistsError:
-        end = time.monotonic() + CLAIM_PATIENCE
-        while not path.stat().st_size and time.monotonic() < end:
-            time.sleep(0.002)
-        return None
+class Function:
+    """A function of the packet path: int64 arguments, an int64 result, machine code when called.
+
+    ``symbol`` is its name in the machine code, ``py_func`` what it was made from.
+    """
+
+    def __init__(self, python: Callable[..., Any], inline: bool) -> None:
+        functools.update_wrapper(self, python)
+        self.py_func = python
+        self.inline = inline
+        self.count = python.__code__.co_argcount
+        self.symbol = f"{python.__module__}.{python.__qualname__}"
+        # The key of the cache covers these packages only, and tests define many of one name.
+        self.kept = python.__module__.startswith(tuple(f"{package}." for package in PACKAGES))
+        if not self.kept:
+            self.symbol += f"#{len(COMPILED)}"
+        self._entry: Callable[..., int] | None = None
+
+    def __call__(self, *arguments: int) -> int:
+        if self._entry is None:
+            prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * self.count)
+            self._entry = prototype(self.address)
+        if len(arguments) != self.count:
+            raise TypeError(f"{self.symbol}() takes {self.count} arguments, not {len(arguments)}")
+        return self._entry(*arguments)
+
+    @cached_property
+    def address(self) -> int:
+        """Where the machine code is, for callers in C: ``int64 f(int64, ...)``."""
+        from runtime import program
+
+        return program.address_of(self)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.symbol}>"
+
+
+def _enter(function: F, inline: bool) -> F:
+    made: Any = Function(function, inline) if JIT else function
+    COMPILED.append(made)
+    result: F = made
+    return result
 
 
 def compiled(function: F) -> F:
-    """Mark ``function`` as part of the packet path and compile it (or load it from the cache).
+    """Mark ``function`` as part of the packet path.
 
-    All parameters are int64 (see runtime/pointers.py); division follows C (no exception).  Giving
-    the signature here compiles every function exactly once, whatever literals callers pass.
+    All parameters and the result are int64 (see runtime/pointers.py); division follows C (no
+    exception).
     """
-    return _compile(function, False)
+    return _enter(function, False)
 
 
 def inlined(function: F) -> F:
-    """Like ``compiled``, for the small functions every packet passes: always part of the caller.
-
-    A call between compiled functions passes its result through memory and checks a status, which
-    costs more than such a function does.
-    """
-    return _compile(function, True)
+    """Like ``compiled``, for the small functions every packet passes: always part of the caller."""
+    return _enter(function, True)
 
 
-def mark_complete() -> None:
-    """Note that every function of the path is in the cache (after importing all of it)."""
-    if JIT and not LAZY and CACHE_DIR.is_dir():
-        COMPLETE.touch()
+def c_address(function: Callable[..., Any]) -> int:
+    """Address of a function of the path as C calls it, in both modes; valid until the end."""
+    if isinstance(function, Function):
+        return function.address
+    count = function.__code__.co_argcount
+    entry = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * count)(function)
+    _ENTRIES.append(entry)
+    return ctypes.cast(entry, ctypes.c_void_p).value or 0
 
 
 def prune_cache(keep: int = 4) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core.cpu import CPUContext, CPUTargetOptions
 from numba.core.debuginfo import DIBuilder
-from numba.core.options import TargetOptions
 
 
 class LineTables(DIBuilder):
@@ -25,11 +23,7 @@ class LineTables(DIBuilder):
         """Variables have no place in line tables."""
 
 
-def enable() -> dict[str, bool]:
-    """Teach numba; returns the options of ``njit`` that ask for line tables."""
-    # numba has this switch for GPUs only.
-    CPUTargetOptions.lineinfo = TargetOptions.Mapping("dbg_directives_only")
-    CPUContext.DIBuilder = LineTables
-    return {
-        "debug": True, "lineinfo": True, "_dbg_extend_lifetimes": False, "_dbg_optnone": False,
-    }  # fmt: skip
+def ask(flags: Any) -> None:
+    """Set the flags of numba's compiler that make it emit line tables."""
+    flags.debuginfo = flags.dbg_directives_only = True
+    flags.dbg_extend_lifetimes = flags.dbg_optnone = False

@@ -1,4 +1,4 @@
-"""Names for people: numba's mangled symbols and source lines as ``package.module.function``."""
+"""Names for people: symbols and source lines as ``package.module.function [file:line]``."""
 
 from __future__ import annotations
 
@@ -8,27 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-WRAPPERS = {"cpython": "called from the interpreter", "cfunc": "called from C"}
-
-
-def demangle(symbol: str) -> list[str] | None:
-    """Parts of a numba symbol: ``_ZN4ipvs4poll7processB3v12...`` is ipvs, poll, process.
-
-    None for what numba did not name.
-    """
-    if not symbol.startswith("_ZN"):
-        return None
-    parts, at = [], 3
-    while at < len(symbol) and symbol[at].isdigit():
-        end = at
-        while end < len(symbol) and symbol[end].isdigit():
-            end += 1
-        size = int(symbol[at:end])
-        if size == 0 or end + size > len(symbol):
-            return None
-        parts.append(symbol[end : end + size].replace("_3c", "<").replace("_3e", ">"))
-        at = end + size
-    return parts or None
 
 
 class Place(NamedTuple):
@@ -89,27 +68,15 @@ def at_line(path: Path, line: int) -> str | None:
     return label(path, inner.name, inner.line)
 
 
-def _source(parts: list[str]) -> tuple[Path, str] | None:
-    """Source file and function name of a demangled symbol of this project."""
+def readable(symbol: str) -> str:
+    """A symbol for people, with file and line when it is one of ours (``ipvs.poll.process``)."""
+    parts = symbol.split(".")
+    if not all(part.isidentifier() or part == "<locals>" for part in parts):
+        return symbol
     for split in range(len(parts) - 1, 0, -1):
         path = ROOT.joinpath(*parts[:split]).with_suffix(".py")
         if path.is_file():
-            return path, ".".join(parts[split:])
-    return None
-
-
-def readable(symbol: str) -> str:
-    """A symbol for people, with file and line when it is one of ours."""
-    parts = demangle(symbol)
-    if parts is None:
-        return symbol
-    note = WRAPPERS.get(parts[0], "") if len(parts) > 1 else ""
-    rest = parts[1:] if note else parts
-    source = _source(rest)
-    name = ".".join(rest)
-    if source is not None:
-        path, function = source
-        bare = function.replace("<locals>.", "")
-        lines = [place.line for place in functions_of(path) if place.name == bare]
-        name = label(path, bare, lines[0]) if lines else name
-    return f"{name} ({note})" if note else name
+            name = ".".join(parts[split:]).replace("<locals>.", "")
+            lines = [place.line for place in functions_of(path) if place.name == name]
+            return label(path, name, lines[0]) if lines else symbol
+    return symbol

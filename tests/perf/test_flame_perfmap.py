@@ -18,27 +18,23 @@ from runtime.perfmap_elf import Elf
 ROOT = Path(__file__).resolve().parents[2]
 compiled_only = pytest.mark.skipif(not jit.JIT, reason="nothing is compiled in plain mode")
 
-# Prints: loaded from the cache or not, size, hash of the machine code, name.
+# Prints: compiled here or loaded from the cache, size, hash of the machine code, name.
 PROBE = """
 import hashlib, os, sys
-from runtime import jit, perfmap
+from runtime import perfmap
 from netdev import mbuf
-function = mbuf.room_of
-if not function.overloads:
-    function.compile((jit.numba.int64,))
-(done,) = function.overloads.values()
-at = done.library._codegen._engine._ee.get_function_address(done.fndesc.llvm_func_name)
+at = mbuf.room_of.address
 path = perfmap.Path(sys.argv[1])
 count = perfmap.write_map(os.getpid(), path)
 lines = [line.split(" ", 2) for line in path.read_text().splitlines()]
-assert count == len(lines) > 1
+assert count == len(lines) > 0
 (mine,) = [line for line in lines if int(line[0], 16) == at]
 (code,) = [
     hashlib.sha256(image.content(section)).hexdigest()
     for image in perfmap.images(os.getpid()) for section in image.sections
     if section["addr"] == at
 ]
-print(sum(function.stats.cache_hits.values()), int(mine[1], 16), code, mine[2])
+print("numba" in sys.modules, int(mine[1], 16), code, mine[2])
 """
 
 
@@ -57,7 +53,7 @@ def probe(folder: Path, **more: str) -> list[str]:
 def test_fresh_and_cached_code_are_both_mapped(tmp_path: Path) -> None:
     line = (ROOT / "netdev" / "mbuf.py").read_text().split("def room_of")[0].count("\n") + 1
     fresh, cached = probe(tmp_path), probe(tmp_path)
-    assert (fresh[0], cached[0]) == ("0", "1")
+    assert (fresh[0], cached[0]) == ("True", "False")
     assert fresh[1:] == cached[1:]
     assert int(fresh[1]) > 0
     assert fresh[3] == f"netdev.mbuf.room_of [netdev/mbuf.py:{line}]"
@@ -100,36 +96,18 @@ def test_process_without_llvm() -> None:
             other.kill()
 
 
-@pytest.mark.parametrize(
-    ("symbol", "parts"),
-    [
-        ("_ZN4ipvs4poll7processB4v155B66c8tJTIeFIjxB2Exxx", ["ipvs", "poll", "process"]),
-        ("_ZN7cpython4ipvs4loop3runB4v163Exx", ["cpython", "ipvs", "loop", "run"]),
-        ("_ZN1a12_3clocals_3e1bB3v1Ex", ["a", "<locals>", "b"]),
-        ("memcpy", None),
-        ("_ZN", None),
-        ("_ZN99short", None),
-        ("_ZN0", None),
-    ],
-)
-def test_demangle(symbol: str, parts: list[str] | None) -> None:
-    assert perfmap_names.demangle(symbol) == parts
-
-
-@given(st.text(alphabet="_ZNaB0123459", max_size=30))
+@given(st.text(alphabet="ipvs.lo/run0\0é", max_size=30))
 def test_any_symbol_has_a_readable_form(symbol: str) -> None:
-    perfmap_names.demangle(symbol)
-    assert perfmap_names.readable("_ZN" + symbol) != "" or not symbol
+    assert perfmap_names.readable(symbol) == symbol
 
 
 def test_readable_names() -> None:
     here = perfmap_names.functions_of(ROOT / "ipvs" / "loop.py")
     line = next(place.line for place in here if place.name == "run")
     name = f"ipvs.loop.run [ipvs/loop.py:{line}]"
-    assert perfmap_names.readable("_ZN4ipvs4loop3runB4v1Exx") == name
-    wrapper = perfmap_names.readable("_ZN7cpython4ipvs4loop3runB4v1Exx")
-    assert wrapper == f"{name} (called from the interpreter)"
-    assert perfmap_names.readable("_ZN5other5thing3runB4v1Exx") == "other.thing.run"
+    assert perfmap_names.readable("ipvs.loop.run") == name
+    assert perfmap_names.readable("ipvs.loop.gone") == "ipvs.loop.gone"
+    assert perfmap_names.readable("other.thing.run") == "other.thing.run"
     assert perfmap_names.at_line(ROOT / "ipvs" / "loop.py", line + 1) == name
     assert perfmap_names.at_line(ROOT / "ipvs" / "loop.py", 1) is None
     assert perfmap_names.at_line(ROOT / "no" / "such.py", 1) is None

@@ -14,7 +14,6 @@ from netdev import eal
 from netdev.abi import FastPathStruct
 from netdev.eal import DpdkError
 from runtime import pointer_ring
-from runtime.jit import mark_complete
 from tools.daemon import plan
 from tools.daemon.job import WorkerJob
 
@@ -73,7 +72,6 @@ def build(job: WorkerJob, shared: int) -> Applier:
 
     Raises DpdkError when something the master should have made is missing.
     """
-    mark_complete()
     worker = Worker(job.index, job.count, shared, eal.tsc_hz())
     _attach_calls(worker)
     _attach_ports(worker, job)

@@ -12,7 +12,7 @@ from netdev import eal
 from netdev.eal import DpdkError
 from runtime import log
 from runtime.config_report import ConfigError
-from runtime.jit import COMPLETE
+from runtime.jit import PROGRAM
 from runtime.shm import InstanceBusy, InstanceError, SegmentError, claim_instance, recover_stale
 from runtime.supervise import WorkerNotReady
 from tools import launch, settings
@@ -54,7 +54,7 @@ class Reporter:
 
 def precompile(report: Reporter) -> None:
     """Fill the compile cache with visible progress, unless it is complete."""
-    if COMPLETE.exists():
+    if PROGRAM.exists():
         return
     report.say("progress compiling the packet path (once per version)")
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
