@@ -11,7 +11,6 @@ lab_client.py download ADDRESS PORT PATH SECONDS   an HTTP body, taken in over s
 
 from __future__ import annotations
 
-import contextlib
 import json
 import select
 import socket
@@ -25,6 +24,8 @@ ANSWER_SECONDS = 30.0  # after so long without an answer a connection is taken a
 IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, IP_RECVERR = 10, 3, 11  # linux/in.h
 MSG_ERRQUEUE = 0x2000
 PAUSE = 0.002  # between the lines of a stream
+# Open to the end: a port given out twice would be a connection that is there already.
+_OPEN: list[socket.socket] = []
 
 
 def udp(address: str, port: int, count: int, size: int = 100) -> dict[str, Any]:
@@ -33,25 +34,25 @@ def udp(address: str, port: int, count: int, size: int = 100) -> dict[str, Any]:
     sources: Counter[str] = Counter()
     order, received, lost = [], 0, 0
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with contextlib.ExitStack() as all_open:  # to the end: a port must not be given out twice
-        for number in range(count):
-            sock = all_open.enter_context(socket.socket(family, socket.SOCK_DGRAM))
-            sock.settimeout(3)
-            sock.connect((address, port))
-            data = f"{number:08d}".encode().ljust(size, b".")
-            sock.send(data)
-            try:
-                answer = sock.recv(65535)
-            except OSError:
-                lost += 1
-                continue
-            name, source, _, echoed = answer.split(b" ", 3)
-            if echoed != data:
-                raise SystemExit(f"datagram {number} came back as {echoed[:20]!r}")
-            received += len(answer)
-            servers[name.decode()] += 1
-            sources[source.decode()] += 1
-            order.append(name.decode())
+    for number in range(count):
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        _OPEN.append(sock)
+        sock.settimeout(3)
+        sock.connect((address, port))
+        data = f"{number:08d}".encode().ljust(size, b".")
+        sock.send(data)
+        try:
+            answer = sock.recv(65535)
+        except OSError:
+            lost += 1
+            continue
+        name, source, _, echoed = answer.split(b" ", 3)
+        if echoed != data:
+            raise SystemExit(f"datagram {number} came back as {echoed[:20]!r}")
+        received += len(answer)
+        servers[name.decode()] += 1
+        sources[source.decode()] += 1
+        order.append(name.decode())
     return {
         "servers": servers, "sources": sources, "order": order, "lost": lost,
         "sent_bytes": count * size, "received_bytes": received,
