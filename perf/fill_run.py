@@ -38,7 +38,7 @@ def source_cost(bench: Bench, source: Source, bursts: int) -> float:
     return spent / packets
 
 
-def _slice(bench: Bench, source: Source, first: int, count: int) -> tuple[float, float]:
+def opened_cost(bench: Bench, source: Source, first: int, count: int) -> tuple[float, float]:
     """(cycles per connection, the generator's share) of opening ``count`` connections."""
     bursts = count // BURST
     making = source_cost(bench, source, max(64, bursts // 4))
@@ -78,7 +78,7 @@ def fill(job: dict[str, Any]) -> dict[str, Any]:
         while opened + BURST <= capacity:
             count = min(chunk, (capacity - opened) // BURST * BURST)
             with watch:
-                total, making = _slice(bench, source, opened, count)
+                total, making = opened_cost(bench, source, opened, count)
             if watch.trouble:
                 troubles.append(watch.trouble)
             else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import typing
 from numba.core.callconv import MinimalCallConv
 from numba.core.codegen import JITCodeLibrary
@@ -19,24 +18,25 @@ from numba.core.cpu import CPUContext
 from numba.core.typing.templates import AbstractTemplate, signature
 from numba.extending import lower_builtin, typeof_impl
 
-from runtime import numba_pointers, perfmap_lines  # noqa: F401  (typed pointers)
+from runtime import perfmap_lines
 from runtime.intrinsics import greatest, least
 from runtime.jit import LINES, CompileError, Function
 from runtime.lowering import Intrinsic
+from runtime.numba_pointers import types
 
 # Code that raises refers to this symbol, which nothing defines.
 RAISED = "dpvs.raises"
-_INTRINSICS: dict[Intrinsic, types.Function] = {}
+_INTRINSICS: dict[Intrinsic, Any] = {}
 
 
 @typeof_impl.register(Function)
-def _typeof_function(value: Function, context: Any) -> types.ExternalFunction:
+def _typeof_function(value: Function, context: Any) -> Any:
     result = signature(types.int64, *[types.int64] * value.count)
     return types.ExternalFunction(value.symbol, result)
 
 
 @typeof_impl.register(Intrinsic)
-def _typeof_intrinsic(value: Intrinsic, context: Any) -> types.Function:
+def _typeof_intrinsic(value: Intrinsic, context: Any) -> Any:
     if value not in _INTRINSICS:
         operands = [types.int64] * value.count
 

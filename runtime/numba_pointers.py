@@ -6,8 +6,8 @@ import ctypes
 import operator
 from typing import Any
 
+import numba.core.types
 from llvmlite import ir
-from numba import types
 from numba.core.typing.templates import (
     AbstractTemplate,
     AttributeTemplate,
@@ -28,7 +28,8 @@ from runtime.layout import Field, fields_of
 from runtime.lowering import I64
 from runtime.pointers import View
 
-_TEMPLATES: dict[View, types.Function] = {}
+types: Any = numba.core.types  # it has no type information of its own
+_TEMPLATES: dict[View, Any] = {}
 
 
 class PointerType(types.Type):
@@ -61,7 +62,7 @@ class _ArrayPointerModel(models.PrimitiveModel):
 
 
 @typeof_impl.register(View)
-def _typeof_view(value: View, context: Any) -> types.Function:
+def _typeof_view(value: View, context: Any) -> Any:
     if value not in _TEMPLATES:
         pointer = PointerType(value.struct)
 
