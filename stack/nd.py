@@ -178,6 +178,12 @@ def _advertisement(stack, l3, port, sender, option):
         if mac == 0 or mac & 1 or mac == Port(Stack(stack).ports[port]).mac:
             return ND_FORMAT
     entry = find6(Stack(stack).neighbours, port, high, low)
+    if entry == 0 and mac != 0 and flags & SOLICITED and Stack(stack).workers > 1:
+        # RFC 4861 7.2.5 has answers nobody asked for discarded, but here another worker may have
+        # asked: the answer comes to whichever queue the card chooses.
+        entry = find_or_add6(stack, port, high, low)
+        if entry == 0:
+            count_drop(stack, NEIGH_FULL)
     if entry != 0:
         changed = _adopt(stack, entry, mac, flags)
         if changed or (flags & SOLICITED and Neighbour(entry).state == REACHABLE):

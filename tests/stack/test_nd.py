@@ -227,6 +227,27 @@ def test_rfc4861_7_2_5_what_an_advertisement_changes(rig, flags, expected):
     assert (net6.mac_of(rig, WAN, CLIENT6), net6.state(rig, WAN, CLIENT6)) == expected
 
 
+ANSWERS = [
+    # workers, keywords of the advertisement: whether a neighbour that nobody knew is one now
+    (2, {}, True),
+    (1, {}, False),  # RFC 4861 7.2.5: we asked nothing
+    (2, {"solicited": 0}, False),
+    (2, {"solicited": 0, "dst": ALL_NODES, "to": ALL_MAC}, False),
+    (2, {"option": False}, False),
+]
+
+
+@pytest.mark.parametrize(("workers", "words_", "taken"), ANSWERS)
+def test_an_answer_that_another_worker_waits_for_is_passed_on(workers, words_, taken):
+    """The card brings answers to any worker's queue, as a rule to one that asked nothing."""
+    rig = net6.network(workers=workers)
+    drain(rig.stack.events)
+    send(rig, WAN, advertisement(CLIENT6, CLIENT_MAC, **words_))
+    assert (net6.state(rig, WAN, CLIENT6) == "REACHABLE") == taken
+    heard = [event_body(*event) for event in drain(rig.stack.events)]
+    assert heard == ([{"addr": CLIENT6, "mac": CLIENT_MAC, "dev": WAN}] if taken else [])
+
+
 def test_a_static_neighbour_is_nobodys_to_change(rig):
     rig.apply("neigh.set", addr=CLIENT6, dev=WAN, mac=CLIENT_MAC, static=True)
     send(rig, WAN, advertisement(CLIENT6, OTHER_MAC))
