@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from lab_family import FAMILIES, Family
 from lab_running import ECHO, Running, eventually, running
 
 from ipvs.rss import DEFAULT_KEY, toeplitz
@@ -35,7 +36,8 @@ def lb(request: pytest.FixtureRequest) -> Iterator[Running]:
 
 def per_worker(lb: Running, proto: str, vip: str) -> list[dict[str, int]]:
     """Statistics of a service in each worker."""
-    key = {"af": "inet", "proto": proto, "addr": vip, "port": ECHO}
+    af = "inet6" if ":" in vip else "inet"
+    key = {"af": af, "proto": proto, "addr": vip, "port": ECHO}
     return [lb.control.call("svc.list", svc=key, cpu=cid)[0]["stats"] for cid in (1, 2)]
 
 
@@ -49,7 +51,7 @@ def growth(lb: Running, before: list[dict[str, int]]) -> list[Counter[str]]:
 
 def return_queue(row: dict[str, Any]) -> int:
     """The queue on which a NIC puts what the real server sends to the local address."""
-    ends = b"".join(IPv4Address(row[name]).packed for name in ("daddr", "laddr"))
+    ends = b"".join(ip_address(row[name]).packed for name in ("daddr", "laddr"))
     ports = b"".join(row[name].to_bytes(2, "big") for name in ("dport", "lport"))
     return toeplitz(DEFAULT_KEY, ends + ports) % RETA % 2
 
@@ -65,11 +67,12 @@ def queues(lb: Running) -> dict[int, int]:
     }
 
 
-def test_return_packets_of_fullnat_are_processed_by_the_owner(lb: Running) -> None:
+@pytest.mark.parametrize("family", FAMILIES, ids=str)
+def test_return_packets_of_fullnat_are_processed_by_the_owner(lb: Running, family: Family) -> None:
     known = lb.rss == "known"  # type: ignore[attr-defined]
-    vip = lb.service("fullnat", ECHO)
+    vip = lb.service("fullnat", ECHO, family=family)
     before = lb.counters()
-    with lb.asking("hold", vip, ECHO, 60, 1) as client:
+    with lb.asking("hold", vip, ECHO, 60, 0.7) as client:
         rows = lb.connections(vip)
         report = client.report()
     assert report["errors"] == []
