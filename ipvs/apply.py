@@ -48,6 +48,7 @@ class Applier(ServiceRecords):
         self.matches: dict[int, tuple[int, dict[str, Any]]] = {}
         # These make operations, and keep packets waiting no longer than those take.
         self.quick: dict[str, Callable[[dict[str, Any]], None]] = {
+            "announce": self.announce,
             "addr.set": self.set_address,
             "addr.del": self.delete_address,
             "route.set": self.set_route,

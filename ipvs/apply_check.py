@@ -88,6 +88,7 @@ def _server(value: Any) -> bool:
 FIELDS: dict[str, dict[str, Check]] = {
     "dev.set": {"id": DEVICE, "mac": _mac, "mtu": U16},
     "addr.set": {"addr": _any_address, "dev": DEVICE},
+    "announce": {"addr": _any_address, "dev": DEVICE},
     "addr.del": {"addr": _any_address, "dev": DEVICE},
     "route.set": {
         "dst": _any_address, "plen": LENGTH, "kind": _one_of("local", "link", "gateway"),

@@ -85,10 +85,17 @@ class InetRecords:
 
     def set_address(self, body: dict[str, Any]) -> None:
         """One of our addresses: announced by the first worker (RFC 5227, RFC 4861)."""
+        if is_ipv6(body["addr"]) and body.get("check"):
+            step = (operations6.ADDRESS6_NEW, *words(body["addr"]), self._port(body), 1)
+            self._run("", step)
+        else:
+            self.announce(body)
+
+    def announce(self, body: dict[str, Any]) -> None:
+        """Tell the link (once more) that an address is ours."""
         dev = self._port(body)
         if is_ipv6(body["addr"]):
-            check = 1 if body.get("check") else 0
-            self._run("", (operations6.ADDRESS6_NEW, *words(body["addr"]), dev, check))
+            self._run("", (operations6.ADDRESS6_NEW, *words(body["addr"]), dev, 0))
             return
         address = address_number(body["addr"])
         if self.worker.index == 0 and Port(self.stack.ports[dev]).tx_queue >= 0:

@@ -43,7 +43,7 @@ ipvs_defs {{
 
 DEVICE = """\
     device {port} {{
-        port tap iface={tap}
+        port tap iface={tap} mac={mac}
         rx {{
             queue_number {workers}
         }}
@@ -68,6 +68,8 @@ WORKER_PORT = """\
         }}
 """
 
+# As burnt in: neighbours know them after a restart.
+MACS = {"dpdk0": "02:00:00:00:01:00", "dpdk1": "02:00:00:00:01:01"}
 PORTS = {"dpdk0": net.WAN_TAP, "dpdk1": net.LAN_TAP}
 
 
@@ -87,7 +89,8 @@ def config(name: str, workers: int, log: Path) -> str:
         log=log,
         master_cpu=master_cpu,
         devices="".join(
-            DEVICE.format(port=port, tap=tap, workers=workers) for port, tap in PORTS.items()
+            DEVICE.format(port=port, tap=tap, mac=MACS[port], workers=workers)
+            for port, tap in PORTS.items()
         ),
         worker_blocks="".join(blocks),
     )

@@ -259,8 +259,11 @@ def test_the_gateway_is_asked_for_remote_destinations(rig):
     assert (request.psrc, request.pdst) == (net.WAN_IP, net.GATEWAY)
 
 
-def test_our_addresses_are_announced(rig):
-    rig.apply("addr.set", addr=net.VIP, plen=32, dev=net.WAN, sapool=False)
+@pytest.mark.parametrize(
+    ("record", "more"), [("addr.set", {"plen": 32, "sapool": False}), ("announce", {})]
+)
+def test_our_addresses_are_announced(rig, record, more):
+    rig.apply(record, addr=net.VIP, dev=net.WAN, **more)
     (frame,) = rig.at(rig.clock)[0]
     arp = Ether(frame)[ARP]
     assert Ether(frame).dst == net.BROADCAST

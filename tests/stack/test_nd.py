@@ -285,6 +285,8 @@ def test_rfc4862_5_4_2_a_new_address_is_probed_then_announced(rig):
 
 def test_rfc4861_7_2_6_an_old_address_is_announced_at_once(rig):
     assert add(rig, check=False)[0] == [told(NEW, ALL_NODES, ALL_MAC, (0, 1))]
+    rig.apply("announce", addr=NEW, dev=0)
+    assert rig.at(rig.clock)[0] == [told(NEW, ALL_NODES, ALL_MAC, (0, 1))]
 
 
 @pytest.mark.parametrize(

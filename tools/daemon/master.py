@@ -33,6 +33,7 @@ from tools.control.providers import Lcore
 from tools.control.server import ControlServer
 from tools.control.state import ControlState
 from tools.daemon import build, link_local, plan
+from tools.daemon.announcer import Announcer
 from tools.daemon.commands import run_commands
 from tools.daemon.counters import SharedCounters
 from tools.daemon.fleet import Fleet
@@ -66,6 +67,7 @@ class Master:
         self._stop = asyncio.Event()
         self._messages = MasterPort()
         self._groups = Groups(self._join_groups)
+        self._announcer = Announcer(self._messages.cast_all, self._link_is_up)
 
     # -- building up ---------------------------------------------------------------------------
 
@@ -170,9 +172,13 @@ class Master:
         self.published += 1
         self._messages.cast_all(kind, body)
         self._groups.heard(kind, body)
+        self._announcer.heard(kind, body)
 
     def _join_groups(self, dev: int, macs: Iterable[str]) -> None:
         ethdev.set_multicast(self.ports[dev].number, macs)
+
+    def _link_is_up(self, dev: int) -> bool:
+        return ethdev.link(self.ports[dev].number)[0]
 
     async def answer(self, request: Mapping[Any, Any]) -> dict[str, Any]:
         """Answer an operator's request once what it changed is in force in every worker."""
@@ -288,6 +294,7 @@ class Master:
         while True:
             await asyncio.sleep(1.0)
             self.state.tick()
+            self._announcer.tick()
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Run until asked to stop by the control socket or a signal."""

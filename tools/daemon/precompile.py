@@ -17,24 +17,26 @@ from typing import Any
 
 import msgpack
 
-from runtime import jit
+from runtime import jit, program
 
-MODULES = ("stack.ipv4", "ipvs.apply", "ipvs.loop")  # these import all others
 MOST = 16  # processes
 
 
-def _translated(number: int) -> tuple[str, bytes]:
-    from runtime import program
+def load_everything() -> None:
+    """Import every module that machine code can come from."""
+    for package in jit.PACKAGES:
+        for path in sorted((jit.ROOT / package).glob("**/*.py")):
+            importlib.import_module(".".join(path.relative_to(jit.ROOT).with_suffix("").parts))
 
+
+def _translated(number: int) -> tuple[str, bytes]:
     function: Any = jit.COMPILED[number]
     return function.symbol, program.unit_of(function)
 
 
 def build() -> None:
-    """Compile everything that MODULES define and store it.  Raises program.CompileError."""
-    from runtime import frontend, program
-
-    assert frontend  # loaded before the processes part
+    """Compile everything that is loaded and store it.  Raises jit.CompileError."""
+    importlib.import_module("runtime.frontend")  # before the processes part
     processes = min(MOST, os.cpu_count() or 1)
     context = multiprocessing.get_context("fork")
     units: dict[str, bytes] = {}
@@ -50,14 +52,11 @@ def build() -> None:
 def main() -> int:
     """Import every module of the path and compile it; see the module's text."""
     began = time.monotonic()
-    from runtime import program
-
     if jit.JIT and not jit.PROGRAM.exists():
-        for name in MODULES:
-            importlib.import_module(name)
+        load_everything()
         try:
             build()
-        except program.CompileError as problem:
+        except jit.CompileError as problem:
             print(problem, file=sys.stderr)
             return 1
         jit.prune_cache()
