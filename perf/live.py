@@ -47,12 +47,17 @@ def build(job: dict[str, Any]) -> tuple[Bench, Source]:
     The job names mode, proto, table (connections), and perhaps family (4 or 6), features and
     timeout (seconds).
     """
+    if job.get("family") == 6:
+        return source_over(
+            job, network6.commands([(job["proto"], network6.VIP, network.PORT)], job["mode"])
+        )
+    return source_over(job, network.commands(services_of(job["proto"]), job["mode"]))
+
+
+def source_over(job: dict[str, Any], lines: list[str]) -> tuple[Bench, Source]:
+    """As ``build``, with the operator's commands ``lines``."""
     proto, six = job["proto"], job.get("family") == 6
-    text = network.config(services_of(proto), job["mode"], VDEV, job["table"])
-    if six:
-        services = [(proto, network6.VIP, network.PORT)]
-        lines = network6.commands(services, job["mode"])
-        text = network.text(lines, VDEV6, slots_for(job["table"], 6))
+    text = network.text(lines, VDEV6 if six else VDEV, slots_for(job["table"], 6 if six else 4))
     config = adapted(load(text, BUFFERS), job.get("features", []), job.get("timeout"))
     bench = Bench(config, MAC, name=job["name"])
     source = (Source6 if six else Source)(bench.port, proto, MAC)

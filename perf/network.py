@@ -7,7 +7,7 @@ is enough and the same file can be given to other programs.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 DEVICE = "dpdk0"
 VIP = "192.0.2.100"
@@ -40,7 +40,9 @@ def _text(mac: bytes) -> str:
     return ":".join(f"{byte:02x}" for byte in mac)
 
 
-def service_commands(service: Service, mode: str) -> list[str]:
+def service_commands(
+    service: Service, mode: str, local_addresses: Sequence[str] = LOCALS
+) -> list[str]:
     """The operator's commands for one virtual service with all real servers."""
     proto, address, port = service
     key = f"{SERVICE_OPTION[proto]} {address}:{port}"
@@ -48,11 +50,13 @@ def service_commands(service: Service, mode: str) -> list[str]:
     for server in SERVERS:
         lines.append(f"ipvsadm -a {key} -r {server}:{port} {MODE_OPTION[mode]} -w 1")
     if mode == "fullnat":
-        lines += [f"ipvsadm -P {key} -z {local} -F {DEVICE}" for local in LOCALS]
+        lines += [f"ipvsadm -P {key} -z {local} -F {DEVICE}" for local in local_addresses]
     return lines
 
 
-def commands(services: Iterable[Service], mode: str) -> list[str]:
+def commands(
+    services: Iterable[Service], mode: str, local_addresses: Sequence[str] = LOCALS
+) -> list[str]:
     """All commands: addresses, the way to the clients, static neighbours, services."""
     lines = [f"dpip addr add {ADDRESS}/24 dev {DEVICE}"]
     chosen = list(services)
@@ -62,7 +66,7 @@ def commands(services: Iterable[Service], mode: str) -> list[str]:
     for host in (GATEWAY, *SERVERS):
         lines.append(f"dpip neigh add {host} lladdr {_text(mac_of(host))} dev {DEVICE}")
     for service in chosen:
-        lines += service_commands(service, mode)
+        lines += service_commands(service, mode, local_addresses)
     return lines
 
 

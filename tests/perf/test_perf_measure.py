@@ -99,6 +99,20 @@ def test_filling_a_table(mode):
     assert len(result["tenths"]) == 10 and result["whole"] > 0 and result["memory"] > 1 << 20
 
 
+def test_ports_come_back(out):
+    assert main.main(["ports", "--connections", "6400"]) == 0
+    (row,) = results(out, "ports")
+    assert row["opened"] == row["expired"] == 6400 and row["entries"] == 0
+    assert row["free"] == row["ports"] > 1_000_000
+
+
+def test_schedulers(out):
+    assert main.main(["schedulers", "--rounds", "2"]) == 0
+    rows = results(out, "schedulers")
+    assert [row["scheduler"] for row in rows] == ["rr", "wrr", "wlc", "conhash", "mh", "fo", "own"]
+    assert rows[0]["ratio"] == [1, 1, 1] and all(row["cycles"][0] > 0 for row in rows)
+
+
 def test_workers(out):
     words = ["--sessions", "100", "--rounds", "6", "--seconds", "0.02"]
     assert main.main(["workers", *words]) == 0
