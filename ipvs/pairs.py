@@ -56,6 +56,9 @@ def take_pair(table):
         number = t.high + 1
         t.high += 2
     else:
+        if t.high < t.capacity:
+            t.high += 1  # half of the last pair; the other half was given out by itself
+            chain(table, t.high)
         number = _join(table)
         if number == 0:
             return 0

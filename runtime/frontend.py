@@ -13,9 +13,23 @@ from llvmlite import ir
 from numba.core import typing
 from numba.core.callconv import MinimalCallConv
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, DefaultPassBuilder, Flags, compile_extra
+from numba.core.compiler import CompilerBase, Flags, compile_extra
+from numba.core.compiler_machinery import PassManager
 from numba.core.cpu import CPUContext
+from numba.core.typed_passes import (
+    IRLegalization,
+    NativeLowering,
+    NoPythonBackend,
+    NopythonTypeInference,
+    PreLowerStripPhis,
+)
 from numba.core.typing.templates import AbstractTemplate, signature
+from numba.core.untyped_passes import (
+    FixupArgs,
+    IRProcessing,
+    ReconstructSSA,
+    TranslateByteCode,
+)
 from numba.extending import lower_builtin, typeof_impl
 
 from runtime import perfmap_lines
@@ -24,6 +38,10 @@ from runtime.jit import LINES, CompileError, Function
 from runtime.lowering import Intrinsic
 from runtime.numba_pointers import types
 
+PASSES = (
+    TranslateByteCode, FixupArgs, IRProcessing, ReconstructSSA, NopythonTypeInference,
+    PreLowerStripPhis, IRLegalization, NativeLowering, NoPythonBackend,
+)  # fmt: skip
 # Code that raises refers to this symbol, which nothing defines.
 RAISED = "dpvs.raises"
 _INTRINSICS: dict[Intrinsic, Any] = {}
@@ -118,7 +136,12 @@ class _Unit(JITCodeLibrary):
 
 class _Pipeline(CompilerBase):
     def define_pipelines(self) -> Any:
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+        """Only the passes that code without closures, arrays and exceptions needs."""
+        manager = PassManager("packet path")
+        for one in PASSES:
+            manager.add_pass(one, one.name())
+        manager.finalize()
+        return [manager]
 
 
 class _Typing(typing.Context):
