@@ -48,6 +48,18 @@ def _lengths_right(l3, available, proto):
 
 
 @inlined
+def note_tuple(index, packet, l3, l4):
+    """Fill in what a lookup needs of an IPv4 packet with ports at ``l4``: tuple, hash."""
+    k = Packet(packet)
+    k.addresses = load64(l3 + 12)
+    k.ports = load32(l4) | (Ipv4(l3).proto << PROTO_SHIFT)
+    hashed = tuple_hash(index + SEED_AT, k.addresses, k.ports)
+    k.tag = tag_of(hashed)
+    k.bucket = home(index, hashed)
+    return 0
+
+
+@inlined
 def classify_one(stack, index, mbuf, packet):
     """Fill ``packet`` for one mbuf; 1 and kind COMMON only when every check passed.
 

@@ -47,7 +47,7 @@ class DatagramStruct(ctypes.Structure):
 
     _fields_ = [
         ("addresses", ctypes.c_int64 * 4),  # source and destination as on the wire
-        ("key", ctypes.c_int64),  # identification, protocol from bit 32, IP version from bit 40
+        ("key", ctypes.c_int64),  # identification, protocol (IPv4) from bit 32, version from bit 40
         ("ports", ctypes.c_int64),  # as in the connection's side; of the first fragment
         ("waiting", ctypes.c_int64),  # first waiting mbuf, chained through mbuf.tx_offload
         ("last", ctypes.c_int64),  # last waiting mbuf

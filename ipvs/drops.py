@@ -59,7 +59,7 @@ UOA_ROOM = reason(
     IPVS_BASE + 22, "uoa_room", "packet sent on without the client's address: no room (not a loss)"
 )
 FRAG_TINY = reason(
-    IPVS_BASE + 33, "frag_tiny", "first fragment without the whole TCP or UDP header (RFC 1858)"
+    IPVS_BASE + 33, "frag_tiny", "first fragment without all headers (RFC 1858, 7112)"
 )
 FRAG_FORM = reason(
     IPVS_BASE + 34, "frag_form", "fragment without content, of odd length, or beyond 65535 bytes"
@@ -81,4 +81,9 @@ FRAG_EVICTED = reason(
     IPVS_BASE + 40, "frag_evicted", "waiting fragment given up for those of newer datagrams"
 )
 FRAG_LOST = reason(IPVS_BASE + 41, "frag_lost", "fragment of a connection that is gone")
+FRAG_NAT64 = reason(
+    IPVS_BASE + 43,
+    "frag_nat64",
+    "fragment NAT64 cannot translate: of UDP without checksum, or with headers inside (RFC 7915)",
+)
 FRAG_MANY = reason(IPVS_BASE + 42, "frag_many", "more fragments than a datagram can need")

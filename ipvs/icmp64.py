@@ -11,14 +11,14 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import ICMP_UNRELATED
 from ipvs.entry import FORWARD_AT, Entry, Forward, Side, swap_halves
-from ipvs.nat64 import GROWTH, IP4_LEN, write_ipv4
+from ipvs.header64 import GROWTH, IP4_LEN, write_header4, write_header6, write_ipv4
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.wide_entry import WIDE_AT, WideSide
 from netdev.abi import Mbuf
 from netdev.mbuf import set_length
 from runtime.intrinsics import load8, load16, load32, store8, store16, store32, store64
 from runtime.jit import compiled
-from stack.checksum import checksum, checksum6, ipv4_header_sum, update
+from stack.checksum import checksum, checksum6, update
 from stack.drops import IP_TTL
 from stack.drops6 import IP6_HOPS
 from stack.headers import (
@@ -101,11 +101,7 @@ def _begin_at(packet, data, end):
 def _write6(l3, entry, turned, proto, hops, length, traffic):
     """An IPv6 header between the client and the virtual address (``turned``: to the client)."""
     client = WideSide(entry + WIDE_AT)
-    ip = Ipv6(l3)
-    ip.flow = (6 << 28) | (traffic << 20)
-    ip.payload = length
-    ip.next = proto
-    ip.hops = hops
+    write_header6(l3, traffic, hops, proto, length)
     source = IP6_DST if turned else IP6_SRC
     target = IP6_SRC if turned else IP6_DST
     store64(l3 + source, client.src_high)
@@ -165,23 +161,6 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
 
 
 @compiled
-def _write_quoted4(l3, addresses, traffic, hops, proto, length):
-    """The quoted IPv4 header as its sender wrote it (its identification is not known)."""
-    ip = Ipv4(l3)
-    ip.ver_ihl = 0x45
-    ip.tos = traffic
-    ip.total = IP4_LEN + length
-    ip.id = 0
-    ip.frag = IP_DF
-    ip.ttl = hops
-    ip.proto = proto
-    ip.check = 0
-    store64(l3 + 12, addresses)
-    store16(l3 + 10, ipv4_header_sum(l3) ^ 0xFFFF)
-    return 0
-
-
-@compiled
 def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     """A checked ICMPv6 error about a packet sent to the client, on to the server."""
     w = Ipvs(ipvs)
@@ -212,7 +191,8 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     addresses = Entry(entry).side[1].addresses
     _restore_l4(l4, end, entry, 0)
     _begin_at(packet, l3 - ETHER_LEN, end)
-    _write_quoted4(l4 - IP4_LEN, addresses, traffic, quoted_hops, proto, payload)
+    # Its identification is not known.
+    write_header4(l4 - IP4_LEN, traffic, quoted_hops, proto, payload, addresses, 0, IP_DF)
     write_ipv4(w.stack, l3, 0, hops, PROTO_ICMP, end - new, swap_halves(addresses))
     store8(new, became >> 8)
     store8(new + 1, became & 0xFF)

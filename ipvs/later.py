@@ -7,6 +7,7 @@ from ipvs.entry import (
     ENTRY_SIZE,
     FORWARD_AT,
     ONE_SIDED,
+    S_NAT64,
     S_TUNNEL,
     WIDE,
     Entry,
@@ -14,31 +15,25 @@ from ipvs.entry import (
     Side,
     swap_halves,
 )
+from ipvs.nat64 import later_to_ipv6
 from ipvs.steps import count, hear_from, mtu_towards, next_hop, send
 from ipvs.table import Table
 from ipvs.tunnel import OUTER, send_in_tunnel
+from ipvs.tunnel6 import send_through
 from runtime.intrinsics import load16, store16, store64
 from runtime.jit import compiled
 from stack.checksum import update
-from stack.drops import IP_FRAGMENT, IP_TOO_BIG, IP_TTL
+from stack.drops import IP_TOO_BIG, IP_TTL
 from stack.headers import ETHER_LEN, IP_DF, Ipv4
 from stack.ipv4 import decrement_ttl
 from stack.split import send_split
 
 
 @compiled
-def forward_later(ipvs, packet, reference):
-    """Forward a later fragment of the connection side ``reference``; 0 or a drop reason.
-
-    No ICMP error is ever about such a fragment (RFC 1122 3.2.2).  Connections that are IPv6 on
-    their other side do not take fragments.
-    """
+def _forward(ipvs, packet, entry, side):
+    """Of a connection that is IPv4 on both sides."""
     w = Ipvs(ipvs)
     k = Packet(packet)
-    entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
-    if Entry(entry).flags & WIDE:
-        return IP_FRAGMENT
-    side = reference & 1
     l3 = k.data + ETHER_LEN
     ip = Ipv4(l3)
     hop = next_hop(ipvs, entry, side)
@@ -64,3 +59,18 @@ def forward_later(ipvs, packet, reference):
     if total > mtu:
         return send_split(w.stack, hop, k.mbuf, k.data, mtu)
     return send(ipvs, hop, k.mbuf, k.data)
+
+
+@compiled
+def forward_later(ipvs, packet, reference):
+    """Forward a later fragment of the connection side ``reference``; 0 or a drop reason.
+
+    No ICMP error is ever about such a fragment (RFC 1122 3.2.2).
+    """
+    entry = Table(Ipvs(ipvs).table).entries + (reference >> 1) * ENTRY_SIZE
+    e = Entry(entry)
+    if e.special & S_NAT64:
+        return later_to_ipv6(ipvs, packet, entry)
+    if e.flags & WIDE:
+        return send_through(ipvs, packet, entry)
+    return _forward(ipvs, packet, entry, reference & 1)

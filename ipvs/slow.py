@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from ipvs.classify import note_tuple
 from ipvs.context import Ipvs, Packet
 from ipvs.echo import is_echo, receive_echo
-from ipvs.entry import tuple_hash
-from ipvs.fragment import receive_fragment
-from ipvs.index import SEED_AT, home, tag_of
+from ipvs.fragment4 import receive_fragment
 from ipvs.l4_check import check_l4
 from ipvs.miss import miss
 from ipvs.related import receive_icmp
 from ipvs.sctp import check_sctp
 from ipvs.slow6 import receive_slow_ipv6
 from netdev.abi import Mbuf
-from runtime.intrinsics import load32, load64
 from runtime.jit import compiled
 from stack.arp import receive_arp
 from stack.drops import (
@@ -41,14 +39,7 @@ from stack.ipv4 import check_header, frame_class, receive_ipv4
 @compiled
 def look_up(ipvs, packet, handed, l4):
     """A checked packet whose ports are at ``l4``: its connection, or what a miss leads to."""
-    w = Ipvs(ipvs)
-    k = Packet(packet)
-    l3 = k.data + ETHER_LEN
-    k.addresses = load64(l3 + 12)
-    k.ports = load32(l4) | (Ipv4(l3).proto << 32)
-    hashed = tuple_hash(w.index + SEED_AT, k.addresses, k.ports)
-    k.tag = tag_of(hashed)
-    k.bucket = home(w.index, hashed)
+    note_tuple(Ipvs(ipvs).index, packet, Packet(packet).data + ETHER_LEN, l4)
     return miss(ipvs, packet, handed, l4)
 
 

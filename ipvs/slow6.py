@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipvs.classify6 import note_tuple6
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import UDP6_CHECKSUM
+from ipvs.fragment6 import receive_fragment6
 from ipvs.l4_check import check_l4
 from ipvs.miss6 import miss6
 from ipvs.related6 import is_error6, receive_error6
@@ -12,7 +13,7 @@ from runtime.intrinsics import load8, load16, load64
 from runtime.jit import compiled
 from stack.address6 import is_multicast6
 from stack.check6 import check_ipv6
-from stack.exthdr import walk
+from stack.exthdr import FRAGMENT, walk
 from stack.headers import ETHER_LEN, IP6_DST, IP6_LEN, PROTO_ICMP6, PROTO_TCP, PROTO_UDP, Ipv6
 from stack.ipv6 import receive_ipv6
 from stack.local6 import local6
@@ -31,7 +32,8 @@ def _check_l4(l4, available, proto):
 def receive_slow_ipv6(ipvs, packet, handed):
     """One IPv6 frame through every check; 0 or a drop reason.
 
-    TCP and UDP behind harmless extension headers goes the way of plain TCP and UDP.
+    TCP and UDP behind harmless extension headers goes the way of plain TCP and UDP, and so do
+    atomic fragments of it.
     """
     w = Ipvs(ipvs)
     k = Packet(packet)
@@ -47,10 +49,12 @@ def receive_slow_ipv6(ipvs, packet, handed):
         icmp = l3 + (found >> 8)
         if is_error6(load8(icmp)):
             return receive_error6(ipvs, packet, handed, icmp, length - (found >> 8))
-    tcp_or_udp = found > 0 and (proto == PROTO_TCP or proto == PROTO_UDP)
-    if tcp_or_udp == 0 or is_multicast6(load64(l3 + IP6_DST)):
-        return receive_ipv6(w.stack, k.mbuf, k.data)
     offset = found >> 8
+    one_host = found > 0 and is_multicast6(load64(l3 + IP6_DST)) == 0
+    if one_host and proto == FRAGMENT:
+        return receive_fragment6(ipvs, packet, handed, offset)
+    if one_host == 0 or (proto != PROTO_TCP and proto != PROTO_UDP):
+        return receive_ipv6(w.stack, k.mbuf, k.data)
     reason = _check_l4(l3 + offset, length - offset, proto)
     if reason != 0:
         # Who only forwards a packet has nothing to say about it.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
 from ipvs.entry import ENTRY_SIZE, Entry, swap_halves
-from ipvs.nat64 import IP4_LEN, write_ipv4
+from ipvs.header64 import IP4_LEN, write_ipv4
 from ipvs.rewrite6 import write_addresses6
 from ipvs.steps import admit, count, mtu_towards, next_hop, send
 from ipvs.table import Table
 from ipvs.wide_entry import SIX
 from netdev.abi import Mbuf
 from netdev.mbuf import set_length
+from runtime.intrinsics import load8
 from runtime.jit import compiled
 from stack.drops import IP_TOO_BIG, IP_TTL
 from stack.drops6 import IP6_HOPS, IP6_TOO_BIG
@@ -103,6 +104,17 @@ def _inner4(ipvs, packet, entry, hop):
 
 
 @compiled
+def send_through(ipvs, packet, entry):
+    """Send a packet, or a later fragment, whose connection took note of it; 0 or a drop reason."""
+    hop = next_hop(ipvs, entry, 0)
+    if hop < 0:
+        return -hop
+    if load8(Packet(packet).data + ETHER_LEN) >> 4 == 6:
+        return _inner6(ipvs, packet, entry, hop)
+    return _inner4(ipvs, packet, entry, hop)
+
+
+@compiled
 def forward_tunnel6(ipvs, packet, reference, l4):
     """Send a client's packet through a tunnel that has to do with IPv6; 0 or a drop reason."""
     k = Packet(packet)
@@ -110,9 +122,4 @@ def forward_tunnel6(ipvs, packet, reference, l4):
     reason = admit(ipvs, reference, entry, l4, (k.ports >> 32) & 0xFF)
     if reason != 0:
         return reason
-    hop = next_hop(ipvs, entry, 0)
-    if hop < 0:
-        return -hop
-    if k.ports & SIX:
-        return _inner6(ipvs, packet, entry, hop)
-    return _inner4(ipvs, packet, entry, hop)
+    return send_through(ipvs, packet, entry)

@@ -17,7 +17,7 @@ from stack.drops6 import (
     IP6_EXT_SHORT,
     IP6_ROUTING,
 )
-from stack.headers import IP6_DST, IP6_LEN
+from stack.headers import FRAGMENT_LEN, IP6_DST, IP6_LEN, IP6_MF, IP6_OFFSET, Fragment
 
 HOP_BY_HOP = 0
 ROUTING = 43
@@ -29,7 +29,7 @@ NEXT_AT = 6  # of the fixed header's next header field
 MAX_HEADERS = 8
 
 PAD1, PADN, TUNNEL_LIMIT, ROUTER_ALERT = 0, 1, 4, 5
-WRONG_FIELD, UNKNOWN_HEADER, UNKNOWN_OPTION = 0, 1, 2  # codes of a parameter problem
+WRONG_FIELD, UNKNOWN_HEADER, UNKNOWN_OPTION, SHORT_CHAIN = range(4)  # of a parameter problem
 NO_PROBLEM = -1
 CODE_SHIFT = 16
 
@@ -73,6 +73,8 @@ def check_options6(stack, l3, at, end):
 @compiled
 def header_size(at, kind):
     """Bytes of the extension header at ``at``."""
+    if kind == FRAGMENT:
+        return FRAGMENT_LEN
     if kind == AUTHENTICATION:
         return (load8(at + 1) + 2) * 4
     return (load8(at + 1) + 1) * 8
@@ -111,19 +113,20 @@ def hop_by_hop(stack, l3, length):
 
 
 @compiled
-def walk(stack, l3, length):
-    """Upper-layer protocol | its offset << 8 of a packet of ``length`` bytes; -reason if dropped.
+def _is_whole(at, room):
+    """1 for the header of an atomic fragment, which is its whole datagram (RFC 6946)."""
+    return 1 if (room >= FRAGMENT_LEN and Fragment(at).place & (IP6_OFFSET | IP6_MF) == 0) else 0
 
-    Checks all headers in front of it, as their destination does.  Stops at a fragment header.
-    ``pointer6`` then is the offset of the field that names the protocol.
-    """
+
+@compiled
+def walk_from(stack, l3, length, named, offset):
+    """``walk``, from the header at ``offset`` on, whose kind is in the field at ``named``."""
     s = Stack(stack)
     s.pointer6 = NO_PROBLEM
-    offset = IP6_LEN
-    named = NEXT_AT
     for _ in range(MAX_HEADERS):
         kind = load8(l3 + named)
-        if is_extension(kind) == 0:
+        whole = 1 if (kind == FRAGMENT and _is_whole(l3 + offset, length - offset)) else 0
+        if is_extension(kind) == 0 and whole == 0:
             s.pointer6 = named
             return kind | (offset << 8)
         if kind == HOP_BY_HOP and offset != IP6_LEN:
@@ -143,6 +146,17 @@ def walk(stack, l3, length):
 
 
 @compiled
+def walk(stack, l3, length):
+    """Upper-layer protocol | its offset << 8 of a packet of ``length`` bytes; -reason if dropped.
+
+    Checks all headers in front of it, as their destination does.  Stops at a fragment header,
+    unless that of an atomic fragment.  ``pointer6`` then is the offset of the field that names the
+    protocol.
+    """
+    return walk_from(stack, l3, length, NEXT_AT, IP6_LEN)
+
+
+@compiled
 def upper_of(l3, length):
     """Like ``walk`` of headers that nobody checks: protocol | offset << 8, 0 when cut short.
 
@@ -156,11 +170,22 @@ def upper_of(l3, length):
         if offset + 8 > length:
             return 0
         at = l3 + offset
-        if kind == FRAGMENT:
-            if load8(at + 2) | (load8(at + 3) & 0xF8) != 0:
-                return FRAGMENT | (offset << 8)
-            offset += 8
-        else:
-            offset += header_size(at, kind)
+        if kind == FRAGMENT and Fragment(at).place & IP6_OFFSET:
+            return FRAGMENT | (offset << 8)
+        offset += header_size(at, kind)
         kind = load8(at)
+    return 0
+
+
+@compiled
+def fragment_header(l3, end):
+    """Address of the fragment header among the whole headers between ``l3`` and ``end``, or 0."""
+    at = l3 + IP6_LEN
+    kind = load8(l3 + NEXT_AT)
+    while at < end:
+        if kind == FRAGMENT:
+            return at
+        following = load8(at)
+        at += header_size(at, kind)
+        kind = following
     return 0

@@ -21,11 +21,14 @@ PROTO_SCTP = 132
 IP6_LEN = 40
 IP6_SRC = 8  # where the addresses lie in the header: two raw 64-bit words each
 IP6_DST = 24
+FRAGMENT_LEN = 8
 IP6_MIN_MTU = 1280  # RFC 8200 section 5
 
 IP_DF = 0x4000
 IP_MF = 0x2000
 IP_OFFSET = 0x1FFF
+IP6_OFFSET = 0xFFF8  # in ``place`` of a fragment header
+IP6_MF = 1
 
 
 class EtherStruct(ctypes.BigEndianStructure):
@@ -88,6 +91,18 @@ class Ipv6Struct(ctypes.BigEndianStructure):
     ]
 
 
+class FragmentStruct(ctypes.BigEndianStructure):
+    """RFC 8200 4.5 header, 8 bytes; ``place`` is the offset in bytes, and 1 when more follow."""
+
+    _pack_ = 1
+    _fields_ = [
+        ("next", ctypes.c_uint8),
+        ("reserved", ctypes.c_uint8),
+        ("place", ctypes.c_uint16),
+        ("id", ctypes.c_uint32),
+    ]
+
+
 class IcmpStruct(ctypes.BigEndianStructure):
     """RFC 792 header, 8 bytes; ``rest`` is id and sequence, or the next-hop MTU (RFC 1191)."""
 
@@ -133,6 +148,7 @@ Ether = view(EtherStruct)
 Arp = view(ArpStruct)
 Ipv4 = view(Ipv4Struct)
 Ipv6 = view(Ipv6Struct)
+Fragment = view(FragmentStruct)
 Icmp = view(IcmpStruct)
 Tcp = view(TcpStruct)
 Udp = view(UdpStruct)

@@ -1,4 +1,9 @@
-"""Fragmentation of IPv4 packets on their way out (RFC 791 section 3.2)."""
+"""Fragmentation of packets on their way out (RFC 791 section 3.2).
+
+Of IPv6 ones only where their sender is an IPv4 host that allows it (RFC 7915 section 4): those
+have a fragment header already, directly behind the fixed one.  The word that tells a fragment's
+place is IPv4's for both families: DF, MF, and the offset in units of 8 bytes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,18 @@ from runtime.jit import compiled
 from stack.checksum import checksum
 from stack.context import HEADER_AT, Stack
 from stack.drops import IP_TOO_BIG, SPLIT_MBUF
-from stack.headers import ETHER_LEN, IP_DF, IP_MF, IP_OFFSET, Ipv4
+from stack.headers import (
+    ETHER_LEN,
+    FRAGMENT_LEN,
+    IP6_LEN,
+    IP6_MF,
+    IP_DF,
+    IP_MF,
+    IP_OFFSET,
+    Fragment,
+    Ipv4,
+    Ipv6,
+)
 from stack.neigh import drop
 from stack.upkeep import output as neighbour_output
 
@@ -17,11 +33,33 @@ COPIED = 0x80  # flag of options that every fragment carries
 
 
 @compiled
+def place4(place):
+    """IPv4's word for the ``place`` of an IPv6 fragment."""
+    return (place >> 3) | (IP_MF if place & IP6_MF else 0)
+
+
+@compiled
+def place6(word):
+    """The ``place`` of an IPv6 fragment for IPv4's word."""
+    return ((word & IP_OFFSET) << 3) | (IP6_MF if word & IP_MF else 0)
+
+
+@compiled
+def _front(l3):
+    """Bytes in front of what is divided."""
+    if load8(l3) >> 4 == 6:
+        return IP6_LEN + FRAGMENT_LEN
+    return (Ipv4(l3).ver_ihl & 15) * 4
+
+
+@compiled
 def later_header(l3, out):
     """Write the header of later fragments at ``out``: the one at ``l3`` without options that
     belong into the first alone.  Returns its size."""
-    size = (Ipv4(l3).ver_ihl & 15) * 4
-    copy(out, l3, 20)
+    size = _front(l3)
+    copy(out, l3, size)
+    if load8(l3) >> 4 == 6:
+        return size
     at = 20
     to = 20
     while at < size:
@@ -45,6 +83,10 @@ def later_header(l3, out):
 @compiled
 def _finish(l3, total, frag):
     """Fields of a fragment's header that differ from the original's, and its checksum."""
+    if load8(l3) >> 4 == 6:
+        Ipv6(l3).payload = total - IP6_LEN
+        Fragment(l3 + IP6_LEN).place = place6(frag)
+        return 0
     ip = Ipv4(l3)
     ip.total = total
     ip.frag = frag
@@ -84,12 +126,15 @@ def send_split(stack, hop, mbuf, data, mtu):
     The original mbuf carries the last one.  The packet may be a fragment itself.
     """
     l3 = data + ETHER_LEN
-    ip = Ipv4(l3)
-    frag = ip.frag
+    size = _front(l3)
+    if load8(l3) >> 4 == 6:
+        frag = place4(Fragment(l3 + IP6_LEN).place)
+        rest = Ipv6(l3).payload - FRAGMENT_LEN
+    else:
+        frag = Ipv4(l3).frag
+        rest = Ipv4(l3).total - size
     if frag & IP_DF:
         return IP_TOO_BIG
-    size = (ip.ver_ihl & 15) * 4
-    rest = ip.total - size
     room = (mtu - size) & ~7
     if room < 8:
         return IP_TOO_BIG

@@ -333,6 +333,7 @@ BUILDERS = {
 UNREACHABLE = {
     "digest_clash": "test_wide_forward.py",
     "udp6_checksum": "test_wide_forward.py",
+    "frag_nat64": "test_fragments64.py",
     "sched_fault": "test_user_schedulers.py",
 }
 

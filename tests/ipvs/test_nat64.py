@@ -8,7 +8,7 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror
+from scapy.layers.inet import ICMP, TCP, IPerror
 from scapy.layers.inet6 import ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6, IPv6ExtHdrDestOpt
 from scapy.layers.l2 import Ether
 
@@ -16,23 +16,19 @@ from ipvs.entry import MODE_FULLNAT
 from tests import oracle
 from tests.audit import audit
 from tests.rig import Rig
-from tests.topology import LAN_MAC, LOCAL, SERVER_MACS, SERVERS, dest
+from tests.topology import LOCAL, dest
 from tests.topology6 import (
     CLIENT6,
     FROM_CLIENT,
     SERVERS6,
-    TO_CLIENT,
     VIP6,
     dest6,
     frame6,
     network6,
     service6,
-    to_server,
 )
+from tests.topology64 import FROM_SERVER, SERVER, answer, as_ipv4, as_ipv6
 from tools.daemon.listing import connections
-
-SERVER, SERVER_MAC = SERVERS[0], SERVER_MACS[0]
-FROM_SERVER = (SERVER_MAC, LAN_MAC)
 
 
 def new_rig(proto="tcp", dests=None, **more):
@@ -45,43 +41,6 @@ def new_rig(proto="tcp", dests=None, **more):
 @functools.cache
 def rig_of(proto):
     return new_rig(proto, capacity=8192)
-
-
-def l4_of(ip):
-    return ip.getlayer(TCP) or ip.getlayer(UDP)
-
-
-def as_ipv4(raw, out, step=0):
-    """What RFC 7915 5.1 makes of a client's frame; identification and port as in ``out``."""
-    old = Ether(raw)[IPv6]
-    got = Ether(out)[IP]
-    l4 = l4_of(IPv6(bytes(old)[: 40 + old.plen])).copy()
-    l4.sport, l4.dport = l4_of(got).sport, 8080
-    del l4.chksum
-    size = 20 + len(bytes(l4))
-    ip = IP(
-        src=LOCAL, dst=SERVER, tos=old.tc, ttl=old.hlim - step, id=got.id,
-        flags="DF" if size > 1260 else "", proto=6 if TCP in old else 17,
-    )  # fmt: skip
-    macs = to_server()
-    return bytes(Ether(src=macs[0], dst=macs[1]) / ip / l4)
-
-
-def as_ipv6(raw, client, step=0):
-    """What RFC 7915 section 4.1 makes of a real server's frame."""
-    old = IP(bytes(Ether(raw)[IP])[: Ether(raw)[IP].len])
-    l4 = old.payload.copy()
-    l4.sport, l4.dport = 80, client[1]
-    del l4.chksum
-    ip = IPv6(src=VIP6, dst=client[0], tc=old.tos, fl=0, hlim=old.ttl - step, nh=old.proto)
-    return bytes(Ether(src=TO_CLIENT[0], dst=TO_CLIENT[1]) / ip / l4)
-
-
-def answer(out, proto, payload=b"", l4=None, **ip):
-    """The server's answer to the packet it got."""
-    got = l4_of(Ether(out)[IP])
-    layer = oracle.segment(proto, 8080, got.sport, "SA", payload, **(l4 or {}))
-    return oracle.frame(FROM_SERVER, (SERVER, LOCAL), layer, **ip)
 
 
 BYTE = st.integers(0, 255)
@@ -110,8 +69,10 @@ def test_rfc7915_4_1_and_5_1_both_directions(proto, data):
         wan, lan = rig.exchange(0, raw)
         assert wan == []
         assert lan == [as_ipv4(raw, lan[0], step)]
-    ip = {"ttl": hlim, "tos": data.draw(BYTE), "flags": data.draw(st.sampled_from(["", "DF"]))}
-    reply = answer(lan[0], proto, data.draw(sizes), **ip)
+    back = data.draw(sizes)
+    # Large ones without DF leave in fragments: test_fragments64.py.
+    flags = "DF" if len(back) > 1220 else data.draw(st.sampled_from(["", "DF"]))
+    reply = answer(lan[0], proto, back, ttl=hlim, tos=data.draw(BYTE), flags=flags)
     wan, lan = rig.exchange(1, reply)
     assert wan == [as_ipv6(reply, client, step)]
     assert lan == [] and rig.in_flight() == 0 and rig.drops() == before
@@ -177,7 +138,7 @@ def test_rfc7915_4_2_server_is_told_the_mtu_less_20():
     rig = new_rig()
     out = opened(rig)
     rig.apply("route.set", dst="::", plen=0, kind="gateway", via="2001:db8:1::fe", dev=0, mtu=1300)
-    wan, lan = rig.exchange(1, answer(out, "tcp", bytes(1240)))
+    wan, lan = rig.exchange(1, answer(out, "tcp", bytes(1240), flags="DF"))
     assert [len(raw) - 14 for raw in wan] == [1300] and lan == []
     wan, (error,) = rig.exchange(1, answer(out, "tcp", bytes(1241), flags="DF"))
     icmp = Ether(error)[ICMP]

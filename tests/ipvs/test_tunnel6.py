@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import functools
-import struct
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
+from scapy.layers.inet import ICMP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6PacketTooBig
 from scapy.layers.l2 import Ether
-from scapy.packet import Raw
 
 from tests import oracle
 from tests.audit import audit
@@ -26,8 +24,8 @@ from tests.topology6 import (
     frame6,
     network6,
     service6,
-    to_server,
 )
+from tests.topology64 import encapsulated
 from tools.daemon.listing import connections
 
 KINDS = ("6in6", "6in4", "4in6")
@@ -51,24 +49,6 @@ def client_frame(kind, sport, payload, hops=64, traffic=0, label=0):
     if kind == "4in6":
         return oracle.frame(FROM_CLIENT, (CLIENT4, VIP), layer, ttl=hops, tos=traffic)
     return frame6(FROM_CLIENT, (CLIENT6, VIP6), layer, hlim=hops, tc=traffic, fl=label)
-
-
-def encapsulated(kind, raw, out):
-    """The frame that must leave; the id of an outer IPv4 header is taken as sent."""
-    inner = raw[14:]
-    if kind == "4in6":
-        outer = IPv6(src="2001:db8:2::1", dst=SERVERS6[0], tc=inner[1], hlim=inner[8], nh=4)
-    else:
-        six = IPv6(inner)
-        traffic = {"tc": six.tc, "fl": six.fl, "hlim": six.hlim}
-        outer = IPv6(src="2001:db8:2::1", dst=SERVERS6[0], nh=41, **traffic)
-        if kind == "6in4":
-            outer = IP(
-                src="198.19.0.1", dst=SERVERS[0], proto=41, tos=six.tc, ttl=six.hlim,
-                id=struct.unpack_from(">H", out, 18)[0], flags="DF" if len(inner) > 1240 else "",
-            )  # fmt: skip
-    macs = to_server()
-    return bytes(Ether(src=macs[0], dst=macs[1]) / outer / Raw(inner))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -20,6 +20,8 @@ from scapy.packet import Raw
 
 from tests import oracle
 from tests.audit import audit
+from tests.fragments import cut
+from tests.fragments6 import cut6
 from tests.rig import Rig
 from tests.topology import LAN_MAC, LOCAL, SERVER_MACS, SERVERS, dest
 from tests.topology6 import (
@@ -57,10 +59,17 @@ def seeds(rng):
     yield 0, frame6(FROM_CLIENT, (CLIENT6, VIP6), layer)
     extra = rng.choice(HEADERS)()
     yield 0, frame6(FROM_CLIENT, (CLIENT6, VIP6), extra / layer)
+    long = oracle.segment(proto, sport, port, "A", rng.randbytes(rng.randrange(40, 200)))
+    whole = frame6(FROM_CLIENT, (CLIENT6, VIP6), rng.choice([long, IPv6ExtHdrDestOpt() / long]))
+    for part in rng.sample(cut6(whole, {5, rng.randrange(4, 7)}, rng.randrange(3)), 2):
+        yield 0, part
     local = rng.randrange(1025, 1100)
     back = oracle.segment(proto, port, local, "SA", rng.randbytes(5))
     yield 1, frame6(from_server(), (SERVERS6[0], LOCAL6), back)
     yield 1, oracle.frame((SERVER_MACS[0], LAN_MAC), (SERVERS[0], LOCAL), back)
+    more = oracle.segment(proto, port, local, "A", rng.randbytes(rng.randrange(40, 1400)))
+    reply = oracle.frame((SERVER_MACS[0], LAN_MAC), (SERVERS[0], LOCAL), more, id=rng.randrange(3))
+    yield 1, rng.choice([reply, *cut(reply, {4})])
     kind = UDP if proto == "udp" else TCP
     quoted = IPv6(src=VIP6, dst=CLIENT6) / kind(sport=port, dport=sport) / Raw(bytes(8))
     error = IPv6(src="2001:db8:9::9", dst=VIP6) / ICMPv6PacketTooBig(mtu=1300) / Raw(bytes(quoted))
