@@ -71,8 +71,8 @@ def _range(check: Check) -> Check:
 
 
 MATCH: dict[str, Check] = {
-    "src": _range(_end), "dst": _range(_end), "sport": _range(U16), "dport": _range(U16),
-    "iif?": DEVICE, "oif?": DEVICE, "order": U32,
+    "src": _range(_any_address), "dst": _range(_any_address),
+    "sport": _range(U16), "dport": _range(U16), "iif?": DEVICE, "oif?": DEVICE, "order": U32,
 }  # fmt: skip
 
 
@@ -100,8 +100,8 @@ FIELDS: dict[str, dict[str, Check]] = {
     "laddr.set": {"id": _number(0, MAX_LADDRS - 1), "addr": _end, "dev": DEVICE},
     "laddr.del": {"id": _number(0, MAX_LADDRS - 1)},
     "svc.set": {
-        "id": _number(0, MAX_SERVICES - 1), "addr": _end, "port": U16,
-        "proto": _one_of("tcp", "udp", "sctp", "icmp"), "match?": _match,
+        "id": _number(0, MAX_SERVICES - 1), "addr": _any_address, "port": U16,
+        "proto": _one_of("tcp", "udp", "sctp", "icmp", "icmpv6"), "match?": _match,
         "sched": _text,
         "dests": _list(_server),
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
@@ -155,6 +155,8 @@ def fault(kind: str, body: Mapping[str, Any]) -> str | None:
     found = _wrong(FIELDS[kind], body)
     if not found and kind.startswith("route."):
         found = _families(body)
+    if not found and kind == "svc.set" and not (body.get("match") or _end(body["addr"])):
+        found = [f"field 'addr' is impossible: {body['addr']}"]
     for text in found:
         return f"{kind}: {text}"
     return None

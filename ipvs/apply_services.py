@@ -21,7 +21,7 @@ from ipvs.service import ServiceStruct
 from stack import route, route6
 from stack.address6 import words
 
-PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "icmp": 1}
+PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "icmp": 1, "icmpv6": 58}
 LONGEST_TIMEOUT = 2_000_000  # seconds, 23 days: idle time is told from a clock of 32 bits of ms
 
 

@@ -3,52 +3,77 @@
 from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
-from ipvs.drops import HANDOVER_LOST
+from ipvs.drops import DIGEST_CLASH, HANDOVER_LOST
 from ipvs.entry import tuple_hash
+from ipvs.family import FLAGS_AT, NO_WAY, OURS, PORT, from_us, is_six, to_stack, way_of
 from ipvs.handover import hand_over
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import owner_shift
 from ipvs.outward import forward_outward
 from ipvs.rules import find_rule
 from ipvs.snat import open_outwards
+from ipvs.table import entry_of
+from ipvs.wide_entry import SIX, digest, is_between
 from runtime.intrinsics import load8, load16, load64
 from runtime.jit import compiled
-from stack.arp import is_local
-from stack.context import Stack
 from stack.drops import IP_LOOP
-from stack.headers import ETHER_LEN, PROTO_ICMP, Ipv4
+from stack.headers import ETHER_LEN, IP6_SRC, PROTO_ICMP, PROTO_ICMP6
 from stack.icmp import ECHO, ECHO_REPLY
-from stack.ipv4 import receive_ipv4
-from stack.route import LOCAL, SAPOOL, Route, lookup
+from stack.icmp6 import ECHO6, ECHO_REPLY6
+from stack.route import SAPOOL
+
+NO_ECHO, REQUEST, REPLY = 0, 1, 2
 
 
 @compiled
-def echo_ports(kind, identifier):
+def echo_of(icmp, length, six):
+    """REQUEST or REPLY for a whole echo message of ICMP (``six``: ICMPv6), else NO_ECHO."""
+    if length < 8 or load8(icmp + 1) != 0:
+        return NO_ECHO
+    kind = load8(icmp)
+    if kind == (ECHO6 if six else ECHO):
+        return REQUEST
+    return REPLY if kind == (ECHO_REPLY6 if six else ECHO_REPLY) else NO_ECHO
+
+
+@compiled
+def echo_ports(icmp, six):
     """What stands for the ports of an echo: the identifier at the asker's end (all raw)."""
-    word = identifier if kind == ECHO else identifier << 16
-    return word | (PROTO_ICMP << 32)
+    identifier = load16(icmp + 4)
+    word = identifier if echo_of(icmp, 8, six) == REQUEST else identifier << 16
+    return word | ((PROTO_ICMP6 << 32) | SIX if six else PROTO_ICMP << 32)
 
 
 @compiled
-def _unknown(ipvs, packet, handed, icmp):
+def _named_by(ipvs, icmp):
+    """Worker that the identifier of an answer names; this one when it names none."""
+    w = Ipvs(ipvs)
+    identifier = (load8(icmp + 4) << 8) | load8(icmp + 5)
+    owner = identifier & ((1 << owner_shift(w.workers)) - 1)
+    return owner if owner < w.workers else w.worker
+
+
+@compiled
+def _unknown(ipvs, packet, handed, icmp, kind):
     """An echo of no connection: one to open, an answer for another worker, or the stack's."""
     w = Ipvs(ipvs)
     k = Packet(packet)
-    ip = Ipv4(k.data + ETHER_LEN)
-    route = lookup(Stack(w.stack).routes, ip.dst)
-    if route != 0 and Route(route).kind == LOCAL:
-        if load8(icmp) == ECHO_REPLY and Route(route).flags & SAPOOL:
-            identifier = (load8(icmp + 4) << 8) | load8(icmp + 5)
-            owner = identifier & ((1 << owner_shift(w.workers)) - 1)
+    l3 = k.data + ETHER_LEN
+    way = way_of(ipvs, l3)
+    if way != NO_WAY and way & OURS:
+        if kind == REPLY and (way >> FLAGS_AT) & SAPOOL:
             if handed:
                 return HANDOVER_LOST
-            if owner < w.workers and owner != w.worker:
+            owner = _named_by(ipvs, icmp)
+            if owner != w.worker:
                 return hand_over(ipvs, k.mbuf, owner)
-        return receive_ipv4(w.stack, k.mbuf, k.data)
-    service = find_rule(ipvs, packet, route, 0, 0) if load8(icmp) == ECHO else 0
+        return to_stack(ipvs, packet)
+    if kind == REPLY or way == NO_WAY:
+        return to_stack(ipvs, packet)
+    service = find_rule(ipvs, packet, way & PORT, 0, 0)
     if service == 0:
-        return receive_ipv4(w.stack, k.mbuf, k.data)
-    if is_local(w.stack, ip.src, -1):
+        return to_stack(ipvs, packet)
+    if from_us(ipvs, l3):
         return IP_LOOP
     reference = open_outwards(ipvs, service, packet)
     if reference < 0:
@@ -57,25 +82,19 @@ def _unknown(ipvs, packet, handed, icmp):
 
 
 @compiled
-def receive_echo(ipvs, packet, handed, icmp):
-    """A checked echo request or reply (header at ``icmp``); 0 or a drop reason."""
+def receive_echo(ipvs, packet, handed, icmp, kind):
+    """A checked echo, REQUEST or REPLY, its header at ``icmp``; 0 or a drop reason."""
     w = Ipvs(ipvs)
     k = Packet(packet)
-    k.addresses = load64(k.data + ETHER_LEN + 12)
-    k.ports = echo_ports(load8(icmp), load16(icmp + 4))
-    hashed = tuple_hash(w.index + SEED_AT, k.addresses, k.ports)
+    l3 = k.data + ETHER_LEN
+    six = is_six(l3)
+    seed = w.index + SEED_AT
+    k.addresses = digest(seed, l3 + IP6_SRC) if six else load64(l3 + 12)
+    k.ports = echo_ports(icmp, six)
+    hashed = tuple_hash(seed, k.addresses, k.ports)
     reference = find(w.index, home(w.index, hashed), tag_of(hashed), k.addresses, k.ports)
-    if reference != 0:
-        return forward_outward(ipvs, packet, reference, icmp)
-    return _unknown(ipvs, packet, handed, icmp)
-
-
-@compiled
-def is_echo(icmp, length):
-    """1 for a whole echo request or reply."""
-    if length < 8 or load8(icmp + 1) != 0:
-        return 0
-    kind = load8(icmp)
-    if kind != ECHO and kind != ECHO_REPLY:
-        return 0
-    return 1
+    if reference == 0:
+        return _unknown(ipvs, packet, handed, icmp, kind)
+    if six and is_between(l3, entry_of(w.table, reference >> 1), reference & 1) == 0:
+        return DIGEST_CLASH
+    return forward_outward(ipvs, packet, reference, icmp)

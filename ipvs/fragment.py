@@ -23,6 +23,7 @@ from ipvs.datagrams import (
 )
 from ipvs.drops import FRAG_LOST, FRAG_OVERLAP, FRAG_REFUSED
 from ipvs.entry import tuple_hash
+from ipvs.family import is_six, to_stack, to_us
 from ipvs.fragment_first import lead
 from ipvs.handover import hand_over
 from ipvs.index import SEED_AT, find, home, tag_of
@@ -32,13 +33,9 @@ from ipvs.seek import came_back
 from ipvs.wide_entry import digest
 from netdev.abi import Mbuf
 from netdev.mbuf import data_of
-from runtime.intrinsics import load8, load64
+from runtime.intrinsics import load64
 from runtime.jit import compiled
-from stack.arp import is_local
-from stack.headers import ETHER_LEN, IP6_DST, IP6_SRC, Ipv4
-from stack.ipv4 import receive_ipv4
-from stack.ipv6 import receive_ipv6
-from stack.local6 import local6
+from stack.headers import ETHER_LEN, IP6_SRC
 from stack.neigh import drop
 
 
@@ -52,22 +49,16 @@ def _find(ipvs, addresses, ports):
 @compiled
 def _send_after(ipvs, packet, ports):
     """A later fragment of a datagram whose first one had these ports; 0 or a drop reason."""
-    w = Ipvs(ipvs)
-    k = Packet(packet)
-    l3 = k.data + ETHER_LEN
-    if load8(l3) >> 4 == 6:
-        reference = _find(ipvs, digest(w.index + SEED_AT, l3 + IP6_SRC), ports)
+    l3 = Packet(packet).data + ETHER_LEN
+    if is_six(l3):
+        reference = _find(ipvs, digest(Ipvs(ipvs).index + SEED_AT, l3 + IP6_SRC), ports)
         if reference != 0:
             return forward_later6(ipvs, packet, reference)
-        if local6(w.stack, load64(l3 + IP6_DST), load64(l3 + IP6_DST + 8), -1):
-            return FRAG_LOST
-        return receive_ipv6(w.stack, k.mbuf, k.data)
-    reference = _find(ipvs, load64(l3 + 12), ports)
-    if reference != 0:
-        return forward_later(ipvs, packet, reference)
-    if is_local(w.stack, Ipv4(l3).dst, -1):
-        return FRAG_LOST
-    return receive_ipv4(w.stack, k.mbuf, k.data)
+    else:
+        reference = _find(ipvs, load64(l3 + 12), ports)
+        if reference != 0:
+            return forward_later(ipvs, packet, reference)
+    return FRAG_LOST if to_us(ipvs, l3) else to_stack(ipvs, packet)
 
 
 @compiled

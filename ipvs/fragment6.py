@@ -10,6 +10,7 @@ from ipvs.classify6 import note_tuple6
 from ipvs.context import Ipvs, Packet
 from ipvs.datagrams import datagram_of
 from ipvs.drops import FRAG_FORM, FRAG_TINY, UDP6_CHECKSUM
+from ipvs.family import to_us
 from ipvs.fragment import receive_part
 from ipvs.fragment_first import check_first
 from runtime.intrinsics import load16, load32, load64
@@ -37,7 +38,6 @@ from stack.headers import (
 )
 from stack.icmp6 import tell_problem
 from stack.ipv6 import receive_ipv6
-from stack.local6 import local6
 
 LARGEST = 65535  # bytes behind the fixed header
 LENGTH_AT = 4  # of the fixed header's payload length
@@ -48,11 +48,9 @@ VERSION6 = 6 << 40  # in a datagram's key
 @compiled
 def _tell(ipvs, packet, reason):
     """The sender is told what is wrong with a fragment to an address of ours; the reason."""
-    stack = Ipvs(ipvs).stack
     k = Packet(packet)
-    l3 = k.data + ETHER_LEN
-    if local6(stack, load64(l3 + IP6_DST), load64(l3 + IP6_DST + 8), -1):
-        tell_problem(stack, k.mbuf, k.data)
+    if to_us(ipvs, k.data + ETHER_LEN):
+        tell_problem(Ipvs(ipvs).stack, k.mbuf, k.data)
     return reason
 
 

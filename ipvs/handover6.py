@@ -8,6 +8,7 @@ from ipvs.laddr import owner_shift
 from ipvs.rss import queue_of6
 from runtime.intrinsics import mum
 from runtime.jit import compiled
+from stack.headers import PROTO_ICMP6
 from stack.route import RSS_KNOWN, SAPOOL
 from stack.route6 import Route6
 
@@ -26,7 +27,8 @@ def local_owner6(ipvs, route, at, ports):
     r = Route6(route)
     if r.flags & SAPOOL == 0:
         return w.worker
-    if r.flags & RSS_KNOWN:
+    # Nothing of an ICMP echo is known to RSS but its addresses.
+    if r.flags & RSS_KNOWN and (ports >> 32) & 0xFF != PROTO_ICMP6:
         owner = queue_of6(w.rss, r.port, at, ports)
     else:
         # The low bits of the port; its low byte is the fourth of the raw word.

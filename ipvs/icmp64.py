@@ -76,12 +76,19 @@ def to_type4(kind, code):
 
 
 @compiled
-def _restore_l4(l4, end, entry, side):
-    """Ports and checksum of the quoted packet as its sender sent them; the quotation ends at
-    ``end``."""
+def restore_l4(l4, end, entry, side):
+    """Ports (identifier) and checksum of the quoted packet as its sender sent them.
+
+    A TCP checksum may lie behind the end of the quotation, ``end``.
+    """
     ports = Side(entry + (side ^ 1) * 16).ports
-    store32(l4, ports)
-    at = l4 + (16 if (ports >> 32) & 0xFF == PROTO_TCP else 6)
+    proto = (ports >> 32) & 0xFF
+    if proto == PROTO_ICMP6:
+        store16(l4 + 4, (ports if side == 0 else ports >> 16) & 0xFFFF)
+        at = l4 + 2
+    else:
+        store32(l4, ports)
+        at = l4 + (16 if proto == PROTO_TCP else 6)
     if at + 2 <= end:
         new = update(load16(at), Forward(entry + FORWARD_AT + side * 8).l4_delta)
         store16(at, new if new != 0 else 0xFFFF)
@@ -140,7 +147,7 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     end = icmp + length
     if end > l3 + IP6_MIN_MTU:
         end = l3 + IP6_MIN_MTU
-    _restore_l4(l4, end, entry, 1)
+    restore_l4(l4, end, entry, 1)
     _begin_at(packet, l3 - ETHER_LEN, end)
     _write6(l4 - IP6_LEN, entry, 0, quoted_proto, quoted_hops, payload, quoted_tos)
     _write6(l3, entry, 1, PROTO_ICMP6, hops, end - new, 0)
@@ -189,7 +196,7 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     if end > l3 + ERROR4_BYTES:
         end = l3 + ERROR4_BYTES
     addresses = Entry(entry).side[1].addresses
-    _restore_l4(l4, end, entry, 0)
+    restore_l4(l4, end, entry, 0)
     _begin_at(packet, l3 - ETHER_LEN, end)
     # Its identification is not known.
     write_header4(l4 - IP4_LEN, traffic, quoted_hops, proto, payload, addresses, 0, IP_DF)

@@ -11,9 +11,9 @@ from ipvs.steps import send
 from ipvs.steps6 import depart6
 from ipvs.table import Table
 from ipvs.tunnel6 import send_through
-from ipvs.wide_entry import WIDE_AT, WIDE_SIDE, same_addresses
+from ipvs.wide_entry import is_between
 from runtime.jit import compiled
-from stack.headers import ETHER_LEN, IP6_SRC
+from stack.headers import ETHER_LEN
 
 
 @compiled
@@ -23,7 +23,7 @@ def forward_later6(ipvs, packet, reference):
     entry = Table(Ipvs(ipvs).table).entries + (reference >> 1) * ENTRY_SIZE
     side = reference & 1
     l3 = k.data + ETHER_LEN
-    if same_addresses(l3 + IP6_SRC, entry + WIDE_AT + side * WIDE_SIDE) == 0:
+    if is_between(l3, entry, side) == 0:
         return DIGEST_CLASH
     e = Entry(entry)
     if e.special & S_NAT64:

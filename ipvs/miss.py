@@ -7,37 +7,21 @@ from ipvs.create import create, swap16
 from ipvs.drops import HANDOVER_LOST, NO_SERVICE, NOT_SYN
 from ipvs.entry import S_OPS, Entry
 from ipvs.expire import release
+from ipvs.family import NO_WAY
 from ipvs.handover import client_owner, hand_over, local_owner
 from ipvs.index import find
 from ipvs.known import forward_known
-from ipvs.rules import find_rule
+from ipvs.opening import NOBODYS, check_opening, open_from_inside
 from ipvs.service import Service
 from ipvs.service import find as find_service
-from ipvs.snat import open_outwards
 from ipvs.table import entry_of
-from runtime.intrinsics import load8
 from runtime.jit import compiled
 from stack.arp import is_local
 from stack.context import Stack
-from stack.drops import IP_LOOP, L4_PORT_ZERO, TCP_FLAGS
-from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4
+from stack.drops import IP_LOOP, L4_PORT_ZERO
+from stack.headers import ETHER_LEN, Ipv4
 from stack.ipv4 import check_addresses, receive_ipv4
 from stack.route import LOCAL, Route, lookup
-
-FIN, SYN, RST, ACK = 1, 2, 4, 16
-
-
-@compiled
-def check_opening(l4, proto):
-    """0 when a packet may open a connection: any UDP, a TCP SYN alone; else a drop reason."""
-    if proto != PROTO_TCP:
-        return 0
-    flags = load8(l4 + 13)
-    if flags & SYN and flags & (FIN | RST):
-        return TCP_FLAGS
-    if flags & (SYN | ACK | RST | FIN) != SYN:
-        return NOT_SYN
-    return 0
 
 
 @compiled
@@ -71,17 +55,6 @@ def open_connection(ipvs, service, packet, handed, l4, proto):
 
 
 @compiled
-def open_from_inside(ipvs, service, packet, l4, proto):
-    """First packet of an inside host that a match service takes; 0 or a drop reason."""
-    reason = check_opening(l4, proto)
-    if reason != 0:
-        return reason
-    if is_local(Ipvs(ipvs).stack, Ipv4(Packet(packet).data + ETHER_LEN).src, -1):
-        return IP_LOOP
-    return _begin_with(ipvs, packet, open_outwards(ipvs, service, packet), l4)
-
-
-@compiled
 def no_service(ipvs, packet, handed, l4, sport, dport):
     """TCP or UDP to no virtual service: a reply for another worker, from inside, to forward, or to
     drop."""
@@ -101,10 +74,11 @@ def no_service(ipvs, packet, handed, l4, sport, dport):
             return hand_over(ipvs, k.mbuf, owner)
     if local:
         return HANDOVER_LOST if handed else NO_SERVICE
-    service = find_rule(ipvs, packet, route, sport, dport)
-    if service != 0:
-        return open_from_inside(ipvs, service, packet, l4, ip.proto)
-    return receive_ipv4(w.stack, k.mbuf, k.data)
+    oif = Route(route).port if route != 0 else NO_WAY
+    reference = open_from_inside(ipvs, packet, l4, oif, sport, dport)
+    if reference == NOBODYS:
+        return receive_ipv4(w.stack, k.mbuf, k.data)
+    return _begin_with(ipvs, packet, reference, l4)
 
 
 @compiled

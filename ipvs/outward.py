@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import DEST_GONE
-from ipvs.entry import ENTRY_SIZE, FORWARD_AT, QUIESCENT, Entry, Forward, Side, swap_halves
+from ipvs.entry import (
+    ENTRY_SIZE,
+    FORWARD_AT,
+    QUIESCENT,
+    WIDE,
+    Entry,
+    Forward,
+    Side,
+    swap_halves,
+)
+from ipvs.rewrite6 import rewrite_l4, write_addresses6
 from ipvs.state import enter
 from ipvs.steps import depart, quiescent, rewrite, send
+from ipvs.steps6 import depart6
 from ipvs.table import Table
 from ipvs.tcp import UDP_NORMAL, UDP_ONEWAY, StateTables
 from runtime.intrinsics import load16, store16, store64
 from runtime.jit import compiled
 from stack.checksum import update
-from stack.headers import ETHER_LEN, PROTO_ICMP, PROTO_UDP, Ipv4
+from stack.headers import ETHER_LEN, PROTO_UDP
 
 ICMP_TIMEOUT = 300  # seconds (RFC 5508 REQ-2 wants 60 at least)
 
@@ -35,36 +46,65 @@ def _note(ipvs, reference, proto):
 
 
 @compiled
+def _rewrite_identifier(l4, entry, side):
+    """The other side's identifier into an ICMP echo; the checksum by difference."""
+    ports = Side(entry + (side ^ 1) * 16).ports
+    # From inside: the outside identifier; from outside: the inside one.
+    identifier = ports >> 16 if side == 1 else ports
+    store16(l4 + 4, identifier & 0xFFFF)
+    delta = Forward(entry + FORWARD_AT + side * 8).l4_delta
+    store16(l4 + 2, update(load16(l4 + 2), delta))
+    return 0
+
+
+@compiled
 def _rewrite_echo(l3, l4, entry, side):
     """``rewrite`` for an ICMP echo: addresses of the other side, and its identifier."""
-    other = Side(entry + (side ^ 1) * 16)
-    forward = Forward(entry + FORWARD_AT + side * 8)
-    store64(l3 + 12, swap_halves(other.addresses))
-    store16(l3 + 10, update(load16(l3 + 10), forward.l3_delta))
-    # From inside: the outside identifier; from outside: the inside one.
-    identifier = other.ports >> 16 if side == 1 else other.ports
-    store16(l4 + 4, identifier & 0xFFFF)
-    store16(l4 + 2, update(load16(l4 + 2), forward.l4_delta))
-    return 0
+    store64(l3 + 12, swap_halves(Side(entry + (side ^ 1) * 16).addresses))
+    delta = Forward(entry + FORWARD_AT + side * 8).l3_delta
+    store16(l3 + 10, update(load16(l3 + 10), delta))
+    return _rewrite_identifier(l4, entry, side)
+
+
+@compiled
+def _go(ipvs, packet, entry, side, l4, proto):
+    """Send an IPv4 packet on; 0 or a drop reason."""
+    k = Packet(packet)
+    hop = depart(ipvs, packet, entry, side)
+    if hop < 0:
+        return -hop
+    if proto == PROTO_UDP:
+        rewrite(k.data + ETHER_LEN, l4, entry, side, proto)
+    else:
+        _rewrite_echo(k.data + ETHER_LEN, l4, entry, side)
+    return send(ipvs, hop, k.mbuf, k.data)
+
+
+@compiled
+def _go6(ipvs, packet, entry, side, l4, proto):
+    """Send an IPv6 packet on; 0 or a drop reason."""
+    k = Packet(packet)
+    hop = depart6(ipvs, packet, entry, side)
+    if hop < 0:
+        return -hop
+    write_addresses6(k.data + ETHER_LEN, entry, side)
+    if proto == PROTO_UDP:
+        rewrite_l4(l4, entry, side, proto)
+    else:
+        _rewrite_identifier(l4, entry, side)
+    return send(ipvs, hop, k.mbuf, k.data)
 
 
 @compiled
 def forward_outward(ipvs, packet, reference, l4):
     """Forward a UDP or ICMP packet of an SNAT connection, either way; 0 or a drop reason."""
-    w = Ipvs(ipvs)
-    k = Packet(packet)
-    entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
+    entry = Table(Ipvs(ipvs).table).entries + (reference >> 1) * ENTRY_SIZE
     side = reference & 1
-    l3 = k.data + ETHER_LEN
-    proto = Ipv4(l3).proto
-    if Entry(entry).flags & QUIESCENT and quiescent(ipvs, reference):
+    e = Entry(entry)
+    if e.flags & QUIESCENT and quiescent(ipvs, reference):
         return DEST_GONE
+    proto = (e.side[0].ports >> 32) & 0xFF
     _note(ipvs, reference, proto)
-    hop = depart(ipvs, packet, entry, side)
-    if hop < 0:
-        return -hop
-    if proto == PROTO_ICMP:
-        _rewrite_echo(l3, l4, entry, side)
-    else:
-        rewrite(l3, l4, entry, side, proto)
-    return send(ipvs, hop, k.mbuf, k.data)
+    if e.flags & WIDE:
+        return _go6(ipvs, packet, entry, side, l4, proto)
+    return _go(ipvs, packet, entry, side, l4, proto)

@@ -121,7 +121,7 @@ def mark_ports(table, laddr, marks, replicas):
             ports = e.side[side].ports
             server = e.side[side].addresses
             if ports & SIX:
-                server = (Wide(e.ptr).side[1].src_low >> 32) & 0xFFFFFFFF
+                server = (Wide(e.ptr).side[side].src_low >> 32) & 0xFFFFFFFF
             low = ((server >> 8) & 0xFF00) | ((server >> 24) & 0xFF)
             e.replica = (low + ((ports & 0xFF) << 8) + ((ports >> 8) & 0xFF)) & (replicas - 1)
             at = marks + e.replica * RING + (((ports >> 8) & 0xFF00) | ((ports >> 24) & 0xFF))

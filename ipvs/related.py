@@ -10,7 +10,7 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.create import swap16
 from ipvs.drops import ICMP_NESTED, ICMP_QUOTE, ICMP_UNRELATED
-from ipvs.echo import echo_ports, is_echo
+from ipvs.echo import NO_ECHO, echo_of, echo_ports
 from ipvs.entry import (
     ENTRY_SIZE,
     FORWARD_AT,
@@ -220,8 +220,8 @@ def receive_error(ipvs, packet, handed, icmp, length):
     proto = quoted.proto
     addresses = swap_halves(load64(quoted.ptr + 12))
     l4 = quoted.ptr + (quoted.ver_ihl & 15) * 4
-    if proto == PROTO_ICMP and is_echo(l4, 8):
-        ports = swap_ports(echo_ports(load8(l4), load16(l4 + 4)))
+    if proto == PROTO_ICMP and echo_of(l4, 8, 0) != NO_ECHO:
+        ports = swap_ports(echo_ports(l4, 0))
     elif proto != PROTO_TCP and proto != PROTO_UDP:
         return _unrelated(ipvs, packet, ICMP_UNRELATED)
     else:

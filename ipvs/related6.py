@@ -9,30 +9,28 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import ICMP_NESTED, ICMP_QUOTE, ICMP_UNRELATED
+from ipvs.echo import NO_ECHO, echo_of, echo_ports
 from ipvs.entry import (
     ENTRY_SIZE,
-    FORWARD_AT,
     MODE_FULLNAT,
-    MODE_SNAT,
     ONE_SIDED,
     S_NAT64,
+    S_SNAT,
     SPECIAL,
     Entry,
-    Forward,
-    Side,
     swap_ports,
     tuple_hash,
 )
 from ipvs.handover import hand_over
-from ipvs.icmp64 import error_to_ipv4
+from ipvs.icmp64 import error_to_ipv4, restore_l4
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek6 import seek6
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
 from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, WideSide, digest, same_addresses
-from runtime.intrinsics import copy, load8, load16, load32, load64, store16, store32, store64
+from runtime.intrinsics import copy, load8, load32, load64, store16, store64
 from runtime.jit import compiled
-from stack.checksum import checksum6, update
+from stack.checksum import checksum6
 from stack.drops import IP_LOOP
 from stack.drops6 import ICMP6_CHECKSUM, IP6_HOPS, IP6_TOO_BIG
 from stack.exthdr import upper_of
@@ -82,14 +80,15 @@ def quoted_upper(l3, quoted, room):
         return -ICMP_QUOTE
     proto = found & 0xFF
     offset = found >> 8
-    if proto == PROTO_ICMP6:
-        if offset < room and load8(quoted + offset) < FIRST_INFORMATIONAL:
-            return -ICMP_NESTED
-        return -ICMP_UNRELATED
-    if proto != PROTO_TCP and proto != PROTO_UDP:
-        return -ICMP_UNRELATED
+    if proto == PROTO_ICMP6 and offset < room and load8(quoted + offset) < FIRST_INFORMATIONAL:
+        return -ICMP_NESTED
     if offset + 8 > room:
         return -ICMP_QUOTE
+    if proto == PROTO_ICMP6:
+        if echo_of(quoted + offset, 8, 1) == NO_ECHO:
+            return -ICMP_UNRELATED
+    elif proto != PROTO_TCP and proto != PROTO_UDP:
+        return -ICMP_UNRELATED
     high = load64(quoted + IP6_SRC) ^ load64(l3 + IP6_DST)
     low = load64(quoted + IP6_SRC + 8) ^ load64(l3 + IP6_DST + 8)
     return found if high | low == 0 else -ICMP_UNRELATED
@@ -103,18 +102,11 @@ def translate6(l3, icmp, length, entry, side, l4):
     """
     e = Entry(entry)
     other = WideSide(entry + WIDE_AT + (side ^ 1) * WIDE_SIDE)
-    delta = Forward(entry + FORWARD_AT + side * 8).l4_delta
     copy(icmp + 8 + IP6_SRC, other.ptr, WIDE_SIDE)
-    store32(l4, Side(entry + (side ^ 1) * 16).ports)
-    # A TCP checksum may lie behind the end of the quotation.
-    at = l4 + (16 if (e.side[0].ports >> 32) & 0xFF == PROTO_TCP else 6)
-    if at + 2 <= icmp + length:
-        new = update(load16(at), delta)
-        store16(at, new if new != 0 else 0xFFFF)
+    restore_l4(l4, icmp + length, entry, side)
     store64(l3 + IP6_DST, other.src_high)
     store64(l3 + IP6_DST + 8, other.src_low)
-    inside = 0 if e.mode == MODE_SNAT else 1
-    if side == inside or e.mode == MODE_FULLNAT:
+    if side == 1 or e.mode == MODE_FULLNAT:
         store64(l3 + IP6_SRC, other.dst_high)
         store64(l3 + IP6_SRC + 8, other.dst_low)
     store16(icmp + 2, 0)
@@ -136,7 +128,7 @@ def forward_error6(ipvs, packet, reference, icmp, length, l4):
         return IP_LOOP
     if e.flags & SPECIAL and e.special & S_NAT64:
         return error_to_ipv4(ipvs, packet, entry, icmp, length, l4)
-    if e.flags & SPECIAL:
+    if e.flags & SPECIAL and e.special & S_SNAT == 0:
         return ICMP_UNRELATED
     hop = next_hop(ipvs, entry, side)
     if hop < 0:
@@ -178,7 +170,10 @@ def receive_error6(ipvs, packet, handed, icmp, length):
     if checksum6(l3, icmp, PROTO_ICMP6, length) != 0xFFFF:
         return ICMP6_CHECKSUM
     l4 = quoted + (found >> 8)
-    ports = swap_ports(load32(l4)) | ((found & 0xFF) << 32) | SIX
+    if found & 0xFF == PROTO_ICMP6:
+        ports = swap_ports(echo_ports(l4, 1))
+    else:
+        ports = swap_ports(load32(l4)) | ((found & 0xFF) << 32) | SIX
     # Turned in place: that is how packets arrive on the side the error comes from.
     turn(quoted + IP6_SRC)
     addresses = digest(w.index + SEED_AT, quoted + IP6_SRC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipvs.classify import note_tuple
 from ipvs.context import Ipvs, Packet
-from ipvs.echo import is_echo, receive_echo
+from ipvs.echo import NO_ECHO, echo_of, receive_echo
 from ipvs.fragment4 import receive_fragment
 from ipvs.l4_check import check_l4
 from ipvs.miss import miss
@@ -75,8 +75,9 @@ def receive_slow_ipv4(ipvs, packet, handed):
         return receive_ipv4(w.stack, k.mbuf, k.data)
     size = (ip.ver_ihl & 15) * 4
     if ip.proto == PROTO_ICMP:
-        if is_echo(l3 + size, ip.total - size):
-            return receive_echo(ipvs, packet, handed, l3 + size)
+        kind = echo_of(l3 + size, ip.total - size, 0)
+        if kind != NO_ECHO:
+            return receive_echo(ipvs, packet, handed, l3 + size, kind)
         return receive_icmp(ipvs, packet, handed)
     if ip.proto == PROTO_SCTP:
         return receive_sctp(ipvs, packet, handed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipvs.classify6 import note_tuple6
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import UDP6_CHECKSUM
+from ipvs.echo import NO_ECHO, echo_of, receive_echo
 from ipvs.fragment6 import receive_fragment6
 from ipvs.l4_check import check_l4
 from ipvs.miss6 import miss6
@@ -50,10 +51,15 @@ def receive_slow_ipv6(ipvs, packet, handed):
         if is_error6(load8(icmp)):
             return receive_error6(ipvs, packet, handed, icmp, length - (found >> 8))
     offset = found >> 8
-    one_host = found > 0 and is_multicast6(load64(l3 + IP6_DST)) == 0
-    if one_host and proto == FRAGMENT:
+    if found < 0 or is_multicast6(load64(l3 + IP6_DST)):
+        return receive_ipv6(w.stack, k.mbuf, k.data)
+    if proto == FRAGMENT:
         return receive_fragment6(ipvs, packet, handed, offset)
-    if one_host == 0 or (proto != PROTO_TCP and proto != PROTO_UDP):
+    if proto == PROTO_ICMP6:
+        kind = echo_of(l3 + offset, length - offset, 1)
+        if kind != NO_ECHO:
+            return receive_echo(ipvs, packet, handed, l3 + offset, kind)
+    if proto != PROTO_TCP and proto != PROTO_UDP:
         return receive_ipv6(w.stack, k.mbuf, k.data)
     reason = _check_l4(l3 + offset, length - offset, proto)
     if reason != 0:

@@ -10,7 +10,7 @@ from ipvs.special import forward_special
 from ipvs.steps import admit, send
 from ipvs.steps6 import depart6
 from ipvs.table import Table
-from ipvs.wide_entry import WIDE_AT, WIDE_SIDE, same_addresses
+from ipvs.wide_entry import is_between
 from runtime.jit import compiled
 from stack.headers import ETHER_LEN
 
@@ -22,7 +22,7 @@ def forward_wide(ipvs, packet, reference, l4):
     entry = Table(Ipvs(ipvs).table).entries + (reference >> 1) * ENTRY_SIZE
     side = reference & 1
     l3 = k.data + ETHER_LEN
-    if same_addresses(l3 + 8, entry + WIDE_AT + side * WIDE_SIDE) == 0:
+    if is_between(l3, entry, side) == 0:
         return DIGEST_CLASH
     e = Entry(entry)
     if e.flags & SPECIAL:

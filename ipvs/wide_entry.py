@@ -15,6 +15,7 @@ from ipvs.entry import ENTRY_SIZE
 from runtime.intrinsics import load64, mum
 from runtime.jit import inlined
 from runtime.pointers import view
+from stack.headers import IP6_SRC
 
 SIX = 1 << 40  # in ``ports``: this side's addresses are IPv6
 
@@ -62,3 +63,9 @@ def same_addresses(a, b):
     high = (load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8))
     low = (load64(a + 16) ^ load64(b + 16)) | (load64(a + 24) ^ load64(b + 24))
     return 1 if (high | low) == 0 else 0
+
+
+@inlined
+def is_between(l3, entry, side):
+    """1 when an IPv6 packet has the addresses of those that arrive on a side of a connection."""
+    return same_addresses(l3 + IP6_SRC, entry + WIDE_AT + side * WIDE_SIDE)

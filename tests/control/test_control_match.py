@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from control_fakes import Master, add
 
+from ipvs.apply_check import fault
 from tools.cli.ipvs_match import match_title, parse_match
 from tools.control.config_dump import command_lines
 
@@ -66,6 +67,32 @@ def test_a_match_service_from_request_to_worker_and_back(master):
     assert master.published.take()[-1] == ("svc.del", {"id": 0})
 
 
+def test_an_ipv6_match_service_from_request_to_worker_and_back(master):
+    outside, key = "2001:db8:1::9", {"af": "inet6", "src": "[2001:db8:2::-2001:db8:2::ffff]:0-0"}
+    add(master, f"{outside}/64", sapool=True)
+    for proto in ("tcp", "icmpv6"):
+        master.ok("svc.add", svc=match(proto=proto, **key), sched="rr")
+    master.ok("dest.add", svc=match(proto="icmpv6", **key), addr=outside, port=0, mode="snat")
+    _, body = master.published.take()[-1]
+    assert (body["af"], body["proto"], body["addr"], body["port"]) == ("inet6", "icmpv6", "::", 0)
+    assert (body["match"]["src"], body["match"]["dst"]) == (
+        ("2001:db8:2::", "2001:db8:2::ffff"), ("::", "ffff:" * 7 + "ffff"),
+    )  # fmt: skip
+    assert [(d["addr"], d["mode"]) for d in body["dests"]] == [(outside, "snat")]
+    assert fault("svc.set", body) is None, "a worker takes the record"
+    option = "proto=icmpv6,src-range=[2001:db8:2::-2001:db8:2::ffff]:0-0,"
+    option += "dst-range=[::-::]:0-0,iif=dpdk1,oif=dpdk0"
+    assert command_lines(master.state)[-2:] == [
+        f"ipvsadm -A -H {option} -s rr",
+        f"ipvsadm -a -H {option} -r [{outside}]:0 -J -w 1",
+    ]
+    assert parse_match(option) == match(proto="icmpv6", **key)["match"]
+    assert match(proto="icmpv6", **key) in [row["svc"] for row in master.ok("svc.list")]
+    got = master.refused("dest.add", svc=match(proto="tcp", **key), addr=WAN_ADDR, port=0,
+                         mode="snat")  # fmt: skip
+    assert got[0] == -14 and "from an IPv6 service to an IPv4 real server" in got[1]
+
+
 def test_ports_of_ranges_are_what_is_compared(master):
     master.ok("svc.add", svc=match(dst="203.0.113.7-203.0.113.7:80-90", src=None), sched="rr")
     body = master.published.take()[-1][1]["match"]
@@ -89,8 +116,12 @@ def test_workers_hear_when_the_outside_address_comes_and_goes(master):
     [
         ({"proto": None}, -1, "needs a protocol"),
         ({"proto": "sctp"}, -14, "sctp services are not supported"),
-        ({"af": "inet6"}, -14, "IPv6 match services"),
-        ({"src": "::1-::2:0-0"}, -14, "IPv6 match services"),
+        ({"proto": "sctp", "af": "inet6", "src": None}, -14, "sctp services are not supported"),
+        ({"af": "inet6"}, -1, "a range of the other family in a match of af inet6"),
+        ({"src": "[::1-::2]:0-0"}, -1, "a range of the other family in a match of af inet"),
+        ({"src": "::1-198.19.0.9:0-0"}, -1, "must be a range such as"),
+        ({"proto": "icmpv6"}, -1, "icmpv6 is not a protocol of af inet"),
+        ({"proto": "icmp", "af": "inet6", "src": None}, -1, "icmp is not a protocol of af inet6"),
         ({"src": "198.19.0.9-198.19.0.1:0-0"}, -1, "must be a range such as"),
         ({"src": "198.19.0.1:0-0"}, -1, "must be a range such as"),
         ({"src": "198.19.0.1-198.19.0.9:9-1"}, -1, "must be a range such as"),

@@ -22,9 +22,9 @@ are a route's key; kind "local" is a /32 or /128 of this host. `via` and `src` m
 svc.set's table (of hashing schedulers only) is what clients are looked up in. Its dests are newest
 first, each id addr port mode weight u_thresh l_thresh (weight 0 while inhibited; thresholds are
 for the whole fleet, a worker takes its share), those of mode snat with
-the id of their address's pool; laddrs lists pool ids.  A match (addr 0.0.0.0, port 0) has ranges
-src dst sport dport as (first, last), devices iif oif or None, and an order: of several that match,
-the highest is meant.
+the id of their address's pool; laddrs lists pool ids.  A match (addr 0.0.0.0 or ::, port 0) has
+ranges src dst sport dport as (first, last), devices iif oif or None, and an order: of several that
+match, the highest is meant.
 An id deleted and set again for the same address refers to the same pool, ports in use included.
 """
 

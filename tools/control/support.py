@@ -30,11 +30,11 @@ LINK_ITEMS = (
 #: request areas (the part of the type before the dot) and what they are about
 _AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bonding is"}
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_MATCH_PROTOCOLS = ("tcp", "udp", "icmp")
+_MATCH_PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6")
 _MODES = ("fullnat", "nat", "dr", "tunnel", "snat")
 #: forwarding modes and families (service, real server) other than IPv4 throughout
 _FAMILIES = {
-    *(("fullnat", (6, n)) for n in (4, 6)), ("nat", (6, 6)), ("dr", (6, 6)),
+    *(("fullnat", (6, n)) for n in (4, 6)), ("nat", (6, 6)), ("dr", (6, 6)), ("snat", (6, 6)),
     *(("tunnel", versions) for versions in ((4, 6), (6, 4), (6, 6))),
 }  # fmt: skip
 _LINK_ITEMS = ("promisc", "allmulticast", "link", "addr")

@@ -19,8 +19,9 @@ from stack.address6 import text
 from stack.context import Stack
 from stack.neigh6 import address6_at
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"}
-STATES = {1: ("ICMP_NORMAL",), 6: TCP_STATES, 17: UDP_STATES, 132: SCTP_STATES}
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+ICMP_STATES = ("ICMP_NORMAL",)
+STATES = {1: ICMP_STATES, 6: TCP_STATES, 17: UDP_STATES, 58: ICMP_STATES, 132: SCTP_STATES}
 SCAN_LIMIT = 20000  # entries looked at per request: tens of milliseconds at most
 
 
