@@ -15,6 +15,7 @@ from ipvs.entry import (
     MODE_TUNNEL,
     ONE_SIDED,
     S_NAT64,
+    S_SCTP,
     S_TUNNEL,
     SPECIAL,
     WIDE,
@@ -31,7 +32,7 @@ from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, Wide, digest
 from runtime.intrinsics import copy
 from runtime.jit import compiled
 from stack.checksum import difference, sum_bytes
-from stack.headers import ETHER_LEN
+from stack.headers import ETHER_LEN, PROTO_SCTP
 
 
 @compiled
@@ -200,5 +201,8 @@ def create6(ipvs, service, packet):
         flags = flags | SPECIAL
     elif Dest(dest).wide == 0:
         special = S_NAT64
+        flags = flags | SPECIAL
+    if Service(service).proto == PROTO_SCTP:
+        special = special | S_SCTP
         flags = flags | SPECIAL
     return begin(ipvs, service, slot, number, flags, special)

@@ -1,8 +1,8 @@
 """NAT64 (RFC 6146 with the header translation of RFC 7915): IPv6 clients, IPv4 real servers.
 
-Side 0 of the connection is IPv6, side 1 IPv4.  The TCP or UDP header stays where it is in the
+Side 0 of the connection is IPv6, side 1 IPv4.  The transport header stays where it is in the
 buffer; the IP and Ethernet headers in front of it are written anew.  Ports and the L4 checksum
-change by the precomputed difference, which covers both pseudo headers.
+change by the precomputed difference, which covers both pseudo headers (SCTP has none).
 
 Fragments stay fragments.  What an IPv4 host allows to be fragmented arrives on the IPv6 side in
 fragments that fit every link, since no error would ever tell that host of a smaller one.
@@ -23,6 +23,7 @@ from ipvs.header64 import (
     write_ipv4,
 )
 from ipvs.rewrite6 import rewrite_l4, write_addresses6
+from ipvs.sctp import rewrite_sctp
 from ipvs.steps import admit, count, hear_from, mtu_towards, next_hop, send
 from ipvs.table import Table
 from netdev.abi import Mbuf
@@ -41,6 +42,7 @@ from stack.headers import (
     IP_DF,
     IP_MF,
     IP_OFFSET,
+    PROTO_SCTP,
     PROTO_UDP,
     Fragment,
     Ipv4,
@@ -60,6 +62,14 @@ def _move_front(mbuf, old, new, length):
     Mbuf(mbuf).data_off += new - old
     set_length(mbuf, length)
     return 0
+
+
+@compiled
+def _rewrite(l4, length, entry, side, proto):
+    """Ports and checksum of ``length`` bytes of transport header and data."""
+    if proto == PROTO_SCTP:
+        return rewrite_sctp(l4, length, entry, side)
+    return rewrite_l4(l4, entry, side, proto)
 
 
 @compiled
@@ -118,7 +128,7 @@ def _to_ipv4(ipvs, packet, entry, at, first):
     else:
         write_ipv4(w.stack, new, traffic_class, hops, proto, length, addresses)
     if first:
-        rewrite_l4(at, entry, 0, proto)
+        _rewrite(at, length, entry, 0, proto)
     if IP4_LEN + length > mtu:
         return send_split(w.stack, hop, k.mbuf, new - ETHER_LEN, mtu)
     return send(ipvs, hop, k.mbuf, new - ETHER_LEN)
@@ -184,7 +194,7 @@ def _to_ipv6(ipvs, packet, entry, at, first):
         write_fragment6(new, tos, hops, proto, length, ident, frag)
     write_addresses6(new, entry, 1)
     if first:
-        rewrite_l4(at, entry, 1, proto)
+        _rewrite(at, length, entry, 1, proto)
     if head + length > mtu:
         return send_split(w.stack, hop, k.mbuf, new - ETHER_LEN, mtu)
     return send(ipvs, hop, k.mbuf, new - ETHER_LEN)

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import SCTP_CHECKSUM, SCTP_CHUNK
-from ipvs.entry import ENTRY_SIZE, FORWARD_AT, ONE_SIDED, Entry, Forward, Side, swap_halves
-from ipvs.steps import admit, count, hear_from, mtu_towards, next_hop, send
+from ipvs.entry import (
+    ENTRY_SIZE,
+    FORWARD_AT,
+    ONE_SIDED,
+    WIDE,
+    Entry,
+    Forward,
+    Side,
+    swap_halves,
+)
+from ipvs.rewrite6 import write_addresses6
+from ipvs.steps import admit, depart, send
+from ipvs.steps6 import depart6
 from ipvs.table import Table
 from runtime.intrinsics import load16, load32, store16, store32, store64
-from runtime.jit import compiled, inlined
+from runtime.jit import compiled
 from stack.checksum import update
-from stack.drops import IP_TOO_BIG, IP_TTL, L4_SHORT
-from stack.headers import ETHER_LEN, PROTO_SCTP, Ipv4
-from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
-from stack.ipv4 import decrement_ttl
+from stack.drops import L4_SHORT
+from stack.headers import ETHER_LEN, IP6_LEN, PROTO_SCTP, Ipv4, Ipv6
 from stack.sctp import CHECK_AT, SCTP_LEN, checksum, first_chunk, set_checksum
 
 
@@ -35,49 +44,52 @@ def check_sctp(ipvs, l4, available):
     return 0
 
 
-@inlined
+@compiled
+def rewrite_sctp(l4, length, entry, side):
+    """Ports of a packet of ``length`` bytes that arrived on ``side``: the other side's, turned."""
+    raw = Side(entry + (side ^ 1) * 16).ports
+    ports = ((raw & 0xFFFF) << 16) | ((raw >> 16) & 0xFFFF)
+    if ports != load32(l4):
+        store32(l4, ports)
+        set_checksum(l4, length)
+    return 0
+
+
+@compiled
 def _rewrite(l3, l4, entry, side):
     other = Side(entry + (side ^ 1) * 16)
     store64(l3 + 12, swap_halves(other.addresses))
     forward = Forward(entry + FORWARD_AT + side * 8)
     store16(l3 + 10, update(load16(l3 + 10), forward.l3_delta))
-    raw = other.ports
-    ports = ((raw & 0xFFFF) << 16) | ((raw >> 16) & 0xFFFF)
-    if ports != load32(l4):
-        store32(l4, ports)
-        set_checksum(l4, Ipv4(l3).total - (l4 - l3))
-    return 0
+    return rewrite_sctp(l4, Ipv4(l3).total - (l4 - l3), entry, side)
+
+
+@compiled
+def _rewrite6(l3, l4, entry, side):
+    write_addresses6(l3, entry, side)
+    return rewrite_sctp(l4, Ipv6(l3).payload + IP6_LEN - (l4 - l3), entry, side)
 
 
 @compiled
 def forward_sctp(ipvs, packet, reference, l4):
-    """Forward a packet of an SCTP association; like ``forward_at_once``."""
-    w = Ipvs(ipvs)
+    """Forward a packet of an SCTP association; like ``forward_at_once`` or ``forward_wide``."""
     k = Packet(packet)
-    entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
+    entry = Table(Ipvs(ipvs).table).entries + (reference >> 1) * ENTRY_SIZE
     side = reference & 1
+    flags = Entry(entry).flags
     l3 = k.data + ETHER_LEN
     reason = admit(ipvs, reference, entry, l4, PROTO_SCTP)
     if reason != 0:
         return reason
-    hop = next_hop(ipvs, entry, side)
+    if flags & WIDE:
+        hop = depart6(ipvs, packet, entry, side)
+    else:
+        hop = depart(ipvs, packet, entry, side)
     if hop < 0:
         return -hop
-    ip = Ipv4(l3)
-    total = ip.total
-    mtu = mtu_towards(ipvs, entry, side, hop)
-    if total > mtu:
-        send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, mtu)
-        return IP_TOO_BIG
-    one_sided = Entry(entry).flags & ONE_SIDED
-    if w.xmit_ttl and one_sided == 0:
-        if ip.ttl <= 1:
-            send_error(w.stack, k.mbuf, k.data, TIME_EXCEEDED, 0, 0)
-            return IP_TTL
-        decrement_ttl(l3)
-    if side == 1:
-        hear_from(w.stack, entry, k.data)
-    count(ipvs, entry, side, total)
-    if one_sided == 0:
-        _rewrite(l3, l4, entry, side)
+    if flags & ONE_SIDED == 0:
+        if flags & WIDE:
+            _rewrite6(l3, l4, entry, side)
+        else:
+            _rewrite(l3, l4, entry, side)
     return send(ipvs, hop, k.mbuf, k.data)

@@ -10,19 +10,31 @@ from ipvs.fragment6 import receive_fragment6
 from ipvs.l4_check import check_l4
 from ipvs.miss6 import miss6
 from ipvs.related6 import is_error6, receive_error6
+from ipvs.sctp import check_sctp
 from runtime.intrinsics import load8, load16, load64
 from runtime.jit import compiled
 from stack.address6 import is_multicast6
 from stack.check6 import check_ipv6
 from stack.exthdr import FRAGMENT, walk
-from stack.headers import ETHER_LEN, IP6_DST, IP6_LEN, PROTO_ICMP6, PROTO_TCP, PROTO_UDP, Ipv6
+from stack.headers import (
+    ETHER_LEN,
+    IP6_DST,
+    IP6_LEN,
+    PROTO_ICMP6,
+    PROTO_SCTP,
+    PROTO_TCP,
+    PROTO_UDP,
+    Ipv6,
+)
 from stack.ipv6 import receive_ipv6
 from stack.local6 import local6
 
 
 @compiled
-def _check_l4(l4, available, proto):
-    """0 when a TCP or UDP header may be looked at: lengths, and RFC 8200 8.1 on UDP checksums."""
+def _check_l4(ipvs, l4, available, proto):
+    """0 when a transport header may be looked at: lengths, and RFC 8200 8.1 on UDP checksums."""
+    if proto == PROTO_SCTP:
+        return check_sctp(ipvs, l4, available)
     reason = check_l4(l4, available, proto)
     if reason == 0 and proto == PROTO_UDP and load16(l4 + 6) == 0:
         return UDP6_CHECKSUM
@@ -34,7 +46,7 @@ def receive_slow_ipv6(ipvs, packet, handed):
     """One IPv6 frame through every check; 0 or a drop reason.
 
     TCP and UDP behind harmless extension headers goes the way of plain TCP and UDP, and so do
-    atomic fragments of it.
+    atomic fragments of it, and SCTP.
     """
     w = Ipvs(ipvs)
     k = Packet(packet)
@@ -59,9 +71,9 @@ def receive_slow_ipv6(ipvs, packet, handed):
         kind = echo_of(l3 + offset, length - offset, 1)
         if kind != NO_ECHO:
             return receive_echo(ipvs, packet, handed, l3 + offset, kind)
-    if proto != PROTO_TCP and proto != PROTO_UDP:
+    if proto != PROTO_TCP and proto != PROTO_UDP and proto != PROTO_SCTP:
         return receive_ipv6(w.stack, k.mbuf, k.data)
-    reason = _check_l4(l3 + offset, length - offset, proto)
+    reason = _check_l4(ipvs, l3 + offset, length - offset, proto)
     if reason != 0:
         # Who only forwards a packet has nothing to say about it.
         if local6(w.stack, load64(l3 + IP6_DST), load64(l3 + IP6_DST + 8), -1):

@@ -92,7 +92,6 @@ def test_default_scheduler_is_wlc(master):
         ({"svc": svc(port=81), "colour": 1}, -1, "unknown field 'colour'"),
         ({"svc": {**svc(port=81), "zone": 1}}, -1, "unknown field 'zone' in 'svc'"),
         ({"svc": svc(port=81, proto="icmp")}, -14, "icmp services are"),
-        ({"svc": svc("2001:db8::1", proto="sctp") | {"af": "inet6"}}, -14, "sctp services of IPv6"),
         ({"svc": svc("2001:db8::1")}, -1, "'svc.af' is inet but"),
         ({"svc": {"fwmark": 7}}, -14, "firewall-mark services are"),
         ({"svc": {"match": {"proto": "tcp"}}}, -1, "the match is empty"),

@@ -69,8 +69,6 @@ def service(key: AnyKey, options: ServiceOptions) -> None:
     match = isinstance(key, MatchKey)
     if key.proto not in (_MATCH_PROTOCOLS if match else _PROTOCOLS):
         raise _refuse(f"{key.proto} services are")
-    if key.proto == "sctp" and key.addr.version == 6:
-        raise _refuse("sctp services of IPv6 addresses are")
     if options.persistent:
         raise _refuse("persistence is")
     if key.port == 0 and not match:
