@@ -22,7 +22,7 @@ from ipvs.entry import (
     Entry,
     swap_ports,
 )
-from ipvs.handshake import leave_plain
+from ipvs.handshake import prepare
 from ipvs.index import SEED_AT
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port, take_port6
 from ipvs.pairs import give_pair, take_pair
@@ -193,16 +193,16 @@ def create6(ipvs, service, packet):
         give_pair(w.table, slot)
         return -reason
     set_deltas6(entry)
-    leave_plain(entry)
     flags = WIDE | (HASHED1 if two_sided else ONE_SIDED)
     special = 0
     if mode == MODE_TUNNEL:
         special = S_TUNNEL
-        flags = flags | SPECIAL
     elif Dest(dest).wide == 0:
         special = S_NAT64
-        flags = flags | SPECIAL
     if Service(service).proto == PROTO_SCTP:
         special = special | S_SCTP
+    if mode == MODE_FULLNAT:
+        special = special | prepare(ipvs, service, entry)
+    if special:
         flags = flags | SPECIAL
     return begin(ipvs, service, slot, number, flags, special)

@@ -53,7 +53,7 @@ TOA_ROOM = reason(
 PROXY_ORDER = reason(
     IPVS_BASE + 21,
     "proxy_order",
-    "client's data arrived before its first, or cuts through the PROXY header it sent itself",
+    "client's data before its first, its first in fragments, or cut through its own PROXY header",
 )
 UOA_ROOM = reason(
     IPVS_BASE + 22, "uoa_room", "packet sent on without the client's address: no room (not a loss)"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
-from runtime.intrinsics import load8, load64
-from runtime.jit import compiled, inlined
+from ipvs.room import is_six as is_six
+from runtime.intrinsics import load64
+from runtime.jit import compiled
 from stack.arp import is_local
 from stack.context import Stack
 from stack.headers import ETHER_LEN, IP6_DST, IP6_SRC, Ipv4
@@ -18,12 +19,6 @@ NO_WAY = -1
 PORT = 0xFFFF
 OURS = 1 << 16  # the destination is an address of ours
 FLAGS_AT = 32  # flags of its route
-
-
-@inlined
-def is_six(l3):
-    """1 when the packet at ``l3`` is an IPv6 one."""
-    return 1 if load8(l3) >> 4 == 6 else 0
 
 
 @compiled

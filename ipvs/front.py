@@ -6,7 +6,7 @@ L4 checksums are kept by difference, so that a packet that was damaged before st
 from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
-from ipvs.room import add_to_total, l3_of, move_head
+from ipvs.room import add_to_total, fixed_of, is_six, l3_of, move_head, total_of
 from netdev.abi import HEADROOM, Mbuf
 from netdev.mbuf import allocate, data_of, set_length
 from runtime.intrinsics import copy, load8, load16, store16
@@ -14,10 +14,9 @@ from runtime.jit import compiled
 from stack.byteorder import swap16
 from stack.checksum import difference, ipv4_header_sum, sum_bytes, update
 from stack.context import Stack
-from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4, Tcp, Udp
+from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4, Ipv6, Tcp, Udp
 
 PSH, ACK = 8, 16
-IP_LEN = 20
 
 
 @compiled
@@ -30,7 +29,7 @@ def header_of(l4, proto):
 def payload_of(l3, l4, proto):
     """Bytes of payload behind a TCP or UDP header."""
     if proto == PROTO_TCP:
-        return Ipv4(l3).total - (l4 - l3) - header_of(l4, proto)
+        return total_of(l3) - (l4 - l3) - header_of(l4, proto)
     return Udp(l4).length - 8
 
 
@@ -85,7 +84,8 @@ def replace_front(packet, l4, header, ours, theirs, proto):
 
 @compiled
 def packet_ahead(ipvs, packet, l4, header, ours, proto):
-    """An mbuf with the packet's headers (no IP options) and ``ours`` bytes of ``header``.
+    """An mbuf with the packet's headers (no IP options or extension headers) and ``ours`` bytes of
+    ``header``.
 
     A TCP segment keeps its numbers and options; its flags are ACK and PSH.  0 without mbuf.
     """
@@ -98,18 +98,24 @@ def packet_ahead(ipvs, packet, l4, header, ours, proto):
     m = Mbuf(mbuf)
     m.data_off = HEADROOM
     m.port = Mbuf(k.mbuf).port
-    set_length(mbuf, ETHER_LEN + IP_LEN + size + ours)
+    fixed = fixed_of(l3_of(packet))
+    set_length(mbuf, ETHER_LEN + fixed + size + ours)
     data = data_of(mbuf)
     l3 = data + ETHER_LEN
-    copy(data, k.data, ETHER_LEN + IP_LEN)
-    copy(l3 + IP_LEN, l4, size)
-    copy(l3 + IP_LEN + size, header, ours)
-    ip = Ipv4(l3)
-    ip.ver_ihl = 0x45
-    ip.total = IP_LEN + size + ours
-    ip.check = 0
-    store16(l3 + 10, ipv4_header_sum(l3) ^ 0xFFFF)
-    to = l3 + IP_LEN
+    to = l3 + fixed
+    copy(data, k.data, ETHER_LEN + fixed)
+    copy(to, l4, size)
+    copy(to + size, header, ours)
+    if is_six(l3):
+        six = Ipv6(l3)
+        six.payload = size + ours
+        six.next = proto
+    else:
+        ip = Ipv4(l3)
+        ip.ver_ihl = 0x45
+        ip.total = fixed + size + ours
+        ip.check = 0
+        store16(l3 + 10, ipv4_header_sum(l3) ^ 0xFFFF)
     old = sum_bytes(l4 + size, payload) + _covered(l4, proto, payload)
     if proto == PROTO_TCP:
         Tcp(to).flags = PSH | ACK

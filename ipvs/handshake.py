@@ -26,6 +26,7 @@ from ipvs.sequence import WORD
 from ipvs.service import Service
 from ipvs.tcp import CLOSE, EST, NONE, TIME_WAIT
 from ipvs.toa import size_of
+from ipvs.wide_entry import SIX
 from runtime.intrinsics import load8
 from runtime.jit import compiled
 from stack.context import Stack
@@ -77,7 +78,8 @@ def prepare(ipvs, service, entry):
     if s.proto == PROTO_UDP:
         if s.proxy != 0:
             return S_PROXY
-        if Ipvs(ipvs).uoa_packets != 0:
+        w = Ipvs(ipvs)
+        if w.uoa_packets != 0 and (w.uoa_in_ip == 0 or e.side[0].ports & SIX == 0):
             return S_UOA
     return 0
 

@@ -10,9 +10,20 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import ICMP_UNRELATED
-from ipvs.entry import FORWARD_AT, Entry, Forward, Side, swap_halves
+from ipvs.entry import (
+    FORWARD_AT,
+    S_PROXY,
+    S_SEQ,
+    S_TOA,
+    Entry,
+    Forward,
+    Side,
+    swap_halves,
+)
 from ipvs.header64 import GROWTH, IP4_LEN, write_header4, write_header6, write_ipv4
+from ipvs.sequence import restore_quoted_seq
 from ipvs.steps import mtu_towards, next_hop, send, tally
+from ipvs.toa import size_of
 from ipvs.wide_entry import WIDE_AT, WideSide
 from netdev.abi import Mbuf
 from netdev.mbuf import set_length
@@ -89,10 +100,19 @@ def restore_l4(l4, end, entry, side):
     else:
         store32(l4, ports)
         at = l4 + (16 if proto == PROTO_TCP else 6)
-    if at + 2 <= end:
+    whole = 1 if at + 2 <= end else 0
+    if whole:
         new = update(load16(at), Forward(entry + FORWARD_AT + side * 8).l4_delta)
         store16(at, new if new != 0 else 0xFFFF)
+    if proto == PROTO_TCP and side == 1 and Entry(entry).special & (S_SEQ | S_PROXY):
+        restore_quoted_seq(entry, l4, whole)
     return 0
+
+
+@compiled
+def grown(entry, side):
+    """Bytes that our option makes a client's segment longer: its MTU is so much less."""
+    return size_of(entry) if (side == 1 and Entry(entry).special & S_TOA) else 0
 
 
 @compiled
@@ -156,7 +176,7 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     store16(new + 2, 0)
     told = 0
     if became >> 8 == 2:
-        told = mtu + GROWTH
+        told = mtu + GROWTH - grown(entry, 1)
         limit = mtu_towards(ipvs, entry, 1, hop)
         told = told if told < limit else limit
         told = told if told > IP6_MIN_MTU else IP6_MIN_MTU

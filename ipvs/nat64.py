@@ -10,26 +10,24 @@ fragments that fit every link, since no error would ever tell that host of a sma
 
 from __future__ import annotations
 
+from ipvs.changes import CHANGED, content_of, from_client, from_server
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import FRAG_NAT64
-from ipvs.entry import ENTRY_SIZE, Entry, swap_halves
+from ipvs.entry import ENTRY_SIZE, Entry
 from ipvs.header64 import (
     GROWTH,
     IP4_LEN,
     may_split,
     write_fragment6,
-    write_header4,
     write_header6,
-    write_ipv4,
 )
-from ipvs.rewrite6 import rewrite_l4, write_addresses6
-from ipvs.sctp import rewrite_sctp
+from ipvs.rewrite6 import write_addresses6
+from ipvs.room import l3_of
 from ipvs.steps import admit, count, hear_from, mtu_towards, next_hop, send
 from ipvs.table import Table
-from netdev.abi import Mbuf
-from netdev.mbuf import set_length
+from ipvs.to_ipv4 import NOT_FRAGMENTED, move_front, rewrite_upper, send_as_ipv4
 from runtime.intrinsics import load16, load64, store16
-from runtime.jit import compiled, inlined
+from runtime.jit import compiled
 from stack.checksum import fold, pseudo_sum, sum_bytes
 from stack.drops import IP_TOO_BIG, IP_TTL
 from stack.drops6 import IP6_HOPS, IP6_TOO_BIG
@@ -42,7 +40,6 @@ from stack.headers import (
     IP_DF,
     IP_MF,
     IP_OFFSET,
-    PROTO_SCTP,
     PROTO_UDP,
     Fragment,
     Ipv4,
@@ -52,24 +49,6 @@ from stack.headers import (
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.icmp6 import TIME_EXCEEDED6, TOO_BIG6, send_error6
 from stack.split import place4, send_split
-
-NOT_FRAGMENTED = -1
-
-
-@inlined
-def _move_front(mbuf, old, new, length):
-    """The frame now begins at ``new`` and has ``length`` bytes."""
-    Mbuf(mbuf).data_off += new - old
-    set_length(mbuf, length)
-    return 0
-
-
-@compiled
-def _rewrite(l4, length, entry, side, proto):
-    """Ports and checksum of ``length`` bytes of transport header and data."""
-    if proto == PROTO_SCTP:
-        return rewrite_sctp(l4, length, entry, side)
-    return rewrite_l4(l4, entry, side, proto)
 
 
 @compiled
@@ -112,26 +91,20 @@ def _to_ipv4(ipvs, packet, entry, at, first):
         told = max(mtu + GROWTH, IP6_MIN_MTU)
         send_error6(w.stack, k.mbuf, k.data, TOO_BIG6, 0, told)
         return IP6_TOO_BIG
-    hops = ip.hops
     if w.xmit_ttl:
-        if hops <= 1:
+        if ip.hops <= 1:
             send_error6(w.stack, k.mbuf, k.data, TIME_EXCEEDED6, 0, 0)
             return IP6_HOPS
-        hops -= 1
+        ip.hops -= 1
     count(ipvs, entry, 0, ip.payload + IP6_LEN)
-    traffic_class = (ip.flow >> 20) & 0xFF
-    new = at - IP4_LEN
-    _move_front(k.mbuf, k.data, new - ETHER_LEN, ETHER_LEN + IP4_LEN + length)
-    addresses = swap_halves(Entry(entry).side[1].addresses)
-    if place >= 0:
-        write_header4(new, traffic_class, hops, proto, length, addresses, place >> 16, frag)
-    else:
-        write_ipv4(w.stack, new, traffic_class, hops, proto, length, addresses)
-    if first:
-        _rewrite(at, length, entry, 0, proto)
-    if IP4_LEN + length > mtu:
-        return send_split(w.stack, hop, k.mbuf, new - ETHER_LEN, mtu)
-    return send(ipvs, hop, k.mbuf, new - ETHER_LEN)
+    if first == 0:
+        return send_as_ipv4(ipvs, packet, entry, hop, at, 0, place)
+    l4 = at
+    if Entry(entry).special & CHANGED:
+        l4 = from_client(ipvs, packet, entry, hop, at, mtu + GROWTH, proto)
+        if l4 < 0:
+            return -l4
+    return send_as_ipv4(ipvs, packet, entry, hop, content_of(l3_of(packet), l4), l4, place)
 
 
 @compiled
@@ -182,22 +155,24 @@ def _to_ipv6(ipvs, packet, entry, at, first):
         reason = _give_checksum(l3, at)
         if reason != 0:
             return reason
+    if first and Entry(entry).special & CHANGED:
+        from_server(entry, l3, at, proto)
     hear_from(w.stack, entry, k.data)
     count(ipvs, entry, 1, ip.total)
     tos = ip.tos
     ident = ip.id
     new = at - head
-    _move_front(k.mbuf, k.data, new - ETHER_LEN, ETHER_LEN + head + length)
+    move_front(packet, new - ETHER_LEN, ETHER_LEN + head + length)
     if head == IP6_LEN:
         write_header6(new, tos, hops, proto, length)
     else:
         write_fragment6(new, tos, hops, proto, length, ident, frag)
     write_addresses6(new, entry, 1)
     if first:
-        _rewrite(at, length, entry, 1, proto)
+        rewrite_upper(at, length, entry, 1, proto)
     if head + length > mtu:
-        return send_split(w.stack, hop, k.mbuf, new - ETHER_LEN, mtu)
-    return send(ipvs, hop, k.mbuf, new - ETHER_LEN)
+        return send_split(w.stack, hop, k.mbuf, k.data, mtu)
+    return send(ipvs, hop, k.mbuf, k.data)
 
 
 @compiled

@@ -7,18 +7,18 @@ ahead is not known yet.  The client sends it again.
 
 from __future__ import annotations
 
-from ipvs.context import SCRATCH_AT, Ipvs
+from ipvs.context import SCRATCH_AT, Ipvs, Packet
 from ipvs.drops import PROXY_ORDER
 from ipvs.entry import FIRST_KNOWN, PROXY_DONE, Entry
 from ipvs.front import header_of, packet_ahead, payload_of, replace_front
+from ipvs.onward import send_on
 from ipvs.proxy import decide
-from ipvs.room import l3_of
+from ipvs.room import fixed_of, in_parts, l3_of, total_of
 from ipvs.sequence import WORD, ahead, set_seq, to_server
-from ipvs.steps import rewrite, send
 from netdev.mbuf import data_of
 from runtime.jit import compiled
 from stack.drops import NO_MBUF
-from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4, Tcp
+from stack.headers import PROTO_TCP, Tcp
 from stack.neigh import drop
 
 FIN, SYN, RST = 1, 2, 4
@@ -27,12 +27,18 @@ FIN, SYN, RST = 1, 2, 4
 @compiled
 def send_ahead(ipvs, packet, entry, hop, l4, header, ours, proto):
     """Send ``ours`` bytes of ``header`` in a packet of their own; 0 or a drop reason."""
+    k = Packet(packet)
     mbuf = packet_ahead(ipvs, packet, l4, header, ours, proto)
     if mbuf == 0:
         return NO_MBUF
-    data = data_of(mbuf)
-    rewrite(data + ETHER_LEN, data + ETHER_LEN + 20, entry, 0, proto)
-    reason = send(ipvs, hop, mbuf, data)
+    held = k.mbuf
+    data = k.data
+    k.mbuf = mbuf
+    k.data = data_of(mbuf)
+    at = l3_of(packet) + fixed_of(l3_of(packet))
+    reason = send_on(ipvs, packet, entry, 0, hop, at, proto)
+    k.mbuf = held
+    k.data = data
     if reason != 0:
         drop(Ipvs(ipvs).stack, mbuf, reason)
     return reason
@@ -46,7 +52,7 @@ def put_front(ipvs, packet, entry, hop, l4, mtu, proto):
     """
     e = Entry(entry)
     header = ipvs + SCRATCH_AT
-    if Ipv4(l3_of(packet)).total + e.ours - e.theirs <= mtu:
+    if total_of(l3_of(packet)) + e.ours - e.theirs <= mtu:
         moved = replace_front(packet, l4, header, e.ours, e.theirs, proto)
         if moved != 0:
             return moved
@@ -64,6 +70,8 @@ def _first_data(ipvs, packet, entry, hop, l4, mtu, size):
     e = Entry(entry)
     l3 = l3_of(packet)
     at = l4 + header_of(l4, PROTO_TCP)
+    if in_parts(l3, l4):
+        return -PROXY_ORDER
     if decide(ipvs, entry, l3, l4, at, size, PROTO_TCP) == 0:
         return -PROXY_ORDER
     set_seq(l4, (e.first + e.isn_delta) & WORD)

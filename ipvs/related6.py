@@ -15,14 +15,13 @@ from ipvs.entry import (
     MODE_FULLNAT,
     ONE_SIDED,
     S_NAT64,
-    S_SNAT,
-    SPECIAL,
+    S_TUNNEL,
     Entry,
     swap_ports,
     tuple_hash,
 )
 from ipvs.handover import hand_over
-from ipvs.icmp64 import error_to_ipv4, restore_l4
+from ipvs.icmp64 import error_to_ipv4, grown, restore_l4
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek6 import seek6
 from ipvs.steps import mtu_towards, next_hop, send, tally
@@ -38,13 +37,15 @@ from stack.headers import (
     ETHER_LEN,
     IP6_DST,
     IP6_LEN,
+    IP6_MIN_MTU,
     IP6_SRC,
     PROTO_ICMP6,
     PROTO_TCP,
     PROTO_UDP,
+    Icmp,
     Ipv6,
 )
-from stack.icmp6 import FIRST_INFORMATIONAL, PARAMETER_PROBLEM, UNREACHABLE6
+from stack.icmp6 import FIRST_INFORMATIONAL, PARAMETER_PROBLEM, TOO_BIG6, UNREACHABLE6
 from stack.ipv6 import receive_ipv6
 from stack.local6 import local6
 
@@ -104,6 +105,9 @@ def translate6(l3, icmp, length, entry, side, l4):
     other = WideSide(entry + WIDE_AT + (side ^ 1) * WIDE_SIDE)
     copy(icmp + 8 + IP6_SRC, other.ptr, WIDE_SIDE)
     restore_l4(l4, icmp + length, entry, side)
+    if load8(icmp) == TOO_BIG6 and grown(entry, side):
+        told = Icmp(icmp)
+        told.rest = max(told.rest - grown(entry, side), IP6_MIN_MTU)
     store64(l3 + IP6_DST, other.src_high)
     store64(l3 + IP6_DST + 8, other.src_low)
     if side == 1 or e.mode == MODE_FULLNAT:
@@ -126,9 +130,9 @@ def forward_error6(ipvs, packet, reference, icmp, length, l4):
     e = Entry(entry)
     if local6(w.stack, load64(l3 + IP6_SRC), load64(l3 + IP6_SRC + 8), -1):
         return IP_LOOP
-    if e.flags & SPECIAL and e.special & S_NAT64:
+    if e.special & S_NAT64:
         return error_to_ipv4(ipvs, packet, entry, icmp, length, l4)
-    if e.flags & SPECIAL and e.special & S_SNAT == 0:
+    if e.special & S_TUNNEL:
         return ICMP_UNRELATED
     hop = next_hop(ipvs, entry, side)
     if hop < 0:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from ipvs.context import Packet
 from netdev.abi import Mbuf
 from netdev.mbuf import set_length
-from runtime.intrinsics import copy, load16, store16
+from runtime.intrinsics import copy, load8, load16, store16
 from runtime.jit import compiled, inlined
 from stack.checksum import difference, update
-from stack.headers import ETHER_LEN, Ipv4
+from stack.exthdr import fragment_header
+from stack.headers import ETHER_LEN, IP6_LEN, IP_MF, Ipv4, Ipv6
 
 
 @compiled
@@ -29,9 +30,40 @@ def move_head(packet, head, size):
     return k.data + head
 
 
+@inlined
+def is_six(l3):
+    """1 when the packet at ``l3`` is an IPv6 one."""
+    return 1 if load8(l3) >> 4 == 6 else 0
+
+
+@compiled
+def total_of(l3):
+    """Bytes of the packet at ``l3``, headers included."""
+    return Ipv6(l3).payload + IP6_LEN if is_six(l3) else Ipv4(l3).total
+
+
+@compiled
+def fixed_of(l3):
+    """Bytes of its IP header without options or extension headers."""
+    return IP6_LEN if is_six(l3) else 20
+
+
+@compiled
+def in_parts(l3, l4):
+    """1 for the first fragment of a packet: nothing may be put into it, since the places of the
+    other fragments are told already."""
+    if is_six(l3):
+        return 1 if (l4 != l3 + IP6_LEN and fragment_header(l3, l4) != 0) else 0
+    return 1 if Ipv4(l3).frag & IP_MF else 0
+
+
 @compiled
 def add_to_total(l3, size):
-    """The IPv4 packet became ``size`` bytes longer: total length and header checksum."""
+    """The packet became ``size`` bytes longer: length and, of IPv4, header checksum."""
+    if is_six(l3):
+        six = Ipv6(l3)
+        six.payload = six.payload + size
+        return 0
     old = load16(l3 + 2)
     ip = Ipv4(l3)
     ip.total = ip.total + size

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
+from ipvs.changes import CHANGED, forward_changed
 from ipvs.context import Ipvs
-from ipvs.datagram import forward_datagram
 from ipvs.drops import NOT_FORWARDED
 from ipvs.entry import (
     ENTRY_SIZE,
     S_NAT64,
-    S_PROXY,
     S_SCTP,
-    S_SEQ,
     S_SNAT,
-    S_TOA,
     S_TUNNEL,
-    S_UOA,
     WIDE,
     Entry,
 )
 from ipvs.nat64 import forward_nat64
 from ipvs.outward import forward_outward
 from ipvs.sctp import forward_sctp
-from ipvs.stream import forward_stream
 from ipvs.table import Table
 from ipvs.tunnel import forward_tunnel
 from ipvs.tunnel6 import forward_tunnel6
 from runtime.jit import compiled
-from stack.headers import PROTO_UDP
 
 
 @compiled
@@ -46,8 +40,6 @@ def forward_special(ipvs, packet, reference, l4):
         return forward_sctp(ipvs, packet, reference, l4)
     if e.special & S_SNAT:
         return forward_outward(ipvs, packet, reference, l4)
-    if e.special & (S_TOA | S_SEQ | S_PROXY | S_UOA):
-        if (e.side[0].ports >> 32) & 0xFF == PROTO_UDP:
-            return forward_datagram(ipvs, packet, reference, l4)
-        return forward_stream(ipvs, packet, reference, l4)
+    if e.special & CHANGED:
+        return forward_changed(ipvs, packet, reference, l4)
     return NOT_FORWARDED

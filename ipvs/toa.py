@@ -12,14 +12,14 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.drops import TOA_ROOM
 from ipvs.entry import PROVEN, S_TOA, SPECIAL, Entry
-from ipvs.room import add_to_total, l3_of, move_head
+from ipvs.room import add_to_total, in_parts, l3_of, move_head, total_of
 from ipvs.sequence import ahead
 from ipvs.wide_entry import SIX
 from runtime.intrinsics import copy, load8, load16, load32, store8, store16, store32
 from runtime.jit import compiled, inlined
 from stack.byteorder import swap16
 from stack.checksum import difference, sum_bytes, update
-from stack.headers import Ipv4, Tcp
+from stack.headers import Tcp
 from stack.neigh import count_drop
 from stack.tcp_options import FIXED, MOST, TOA, blank_option, gather_options, header_bytes
 
@@ -52,7 +52,7 @@ def resize_header(packet, l4, by):
     """
     l3 = l3_of(packet)
     word = load16(l4 + 12)
-    length = Ipv4(l3).total - (l4 - l3)
+    length = total_of(l3) - (l4 - l3)
     t = Tcp(l4)
     t.offset = t.offset + by * 4
     add_to_total(l3, by)
@@ -79,18 +79,19 @@ def squeeze(packet, l4, only_needed):
 def _fits(packet, l4, size, mtu):
     if header_bytes(l4) + size > MOST:
         return 0
-    return 1 if Ipv4(l3_of(packet)).total + size <= mtu else 0
+    return 1 if total_of(l3_of(packet)) + size <= mtu else 0
 
 
 @compiled
 def insert_toa(ipvs, packet, l4, size, mtu):
     """Put the option in if it fits (others make room); address of the TCP header now."""
-    if _fits(packet, l4, size, mtu) == 0:
+    whole = in_parts(l3_of(packet), l4) == 0
+    if whole and _fits(packet, l4, size, mtu) == 0:
         l4 = squeeze(packet, l4, 0)
         if _fits(packet, l4, size, mtu) == 0:
             l4 = squeeze(packet, l4, 1)
     at = 0
-    if _fits(packet, l4, size, mtu):
+    if whole and _fits(packet, l4, size, mtu):
         at = move_head(packet, l4 + FIXED - Packet(packet).data, size)
     if at == 0:
         count_drop(Ipvs(ipvs).stack, TOA_ROOM)

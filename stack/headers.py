@@ -17,6 +17,7 @@ PROTO_TCP = 6
 PROTO_UDP = 17
 PROTO_ICMP6 = 58
 PROTO_SCTP = 132
+PROTO_OPTIONS = 248  # of UOA, see ipvs/uoa.py
 
 IP6_LEN = 40
 IP6_SRC = 8  # where the addresses lie in the header: two raw 64-bit words each

@@ -27,10 +27,8 @@ SACK, WINDOW_SCALE = 2, 4
 
 
 def toa_options(segment: bytes) -> list[bytes]:
-    """Options of kind 254 in a TCP segment with its IPv4 header."""
-    at = (segment[0] & 15) * 4
-    end, found = at + (segment[at + 12] >> 4) * 4, []
-    at += 20
+    """Options of kind 254 in a TCP segment."""
+    at, end, found = 20, (segment[12] >> 4) * 4, []
     while at < end and segment[at] != 0:
         if segment[at] == 1:
             at += 1
@@ -42,19 +40,19 @@ def toa_options(segment: bytes) -> list[bytes]:
 
 
 class Watch(threading.Thread):
-    """Reads the options of what arrives for a port over IPv4, as the network brought it."""
+    """Reads the options of what arrives for a port over one family, as the network brought it."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, family: socket.AddressFamily, port: int, seen: set[bytes]) -> None:
         super().__init__(daemon=True)
-        self.port = port
-        self.seen: set[bytes] = set()
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+        self.family, self.port, self.seen = family, port, seen
+        self.socket = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP)
 
     def run(self) -> None:
         while True:
             segment = self.socket.recv(65536)
-            at = (segment[0] & 15) * 4
-            if struct.unpack_from(">H", segment, at + 2)[0] == self.port:
+            if self.family == socket.AF_INET:  # comes with its IP header
+                segment = segment[(segment[0] & 15) * 4 :]
+            if struct.unpack_from(">H", segment, 2)[0] == self.port:
                 self.seen.update(toa_options(segment))
 
 
@@ -83,8 +81,9 @@ def exactly(connection: socket.socket, size: int) -> bytearray:
 
 def serve(port: int) -> None:
     """Serve connections one after another; a line about each when its client has gone."""
-    watch = Watch(port)
-    watch.start()
+    seen: set[bytes] = set()
+    for family in (socket.AF_INET, socket.AF_INET6):
+        Watch(family, port, seen).start()
     listener = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
     while True:
         connection, peer = listener.accept()
@@ -96,9 +95,9 @@ def serve(port: int) -> None:
             connection.recv(1)
             report |= {name: account(connection, b"", began)[name] for name in FIELDS}
             report["peer"] = peer[0].removeprefix("::ffff:")
-            report["toa"] = sorted(option.hex() for option in watch.seen)
+            report["toa"] = sorted(option.hex() for option in seen)
             print(json.dumps(report), flush=True)
-        watch.seen.clear()
+        seen.clear()
 
 
 def send(host: str, port: int, megabytes: int) -> None:

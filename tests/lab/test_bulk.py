@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab_family import FAMILIES, IPV4, Family
+from lab_family import FAMILIES, Family
 from lab_running import Running, eventually, running
 
 from tools import lab_six
@@ -98,9 +98,11 @@ def unharmed(client: dict[str, Any], server: dict[str, Any], family: Family) -> 
         assert end["sack"] and end["window_scale"]
     local = (net if family.inside == 4 else lab_six).local_addresses(1)[0]
     assert server["peer"] == local
-    address = ipaddress.IPv4Address(net.CLIENT_HOST).packed
-    toa = (b"\xfe\x08" + client["port"].to_bytes(2, "big") + address).hex()
-    assert server["toa"] == ([toa] if family == IPV4 else [])
+    host = net.CLIENT_HOST if family.outside == 4 else lab_six.CLIENT_HOST
+    address = ipaddress.ip_address(host).packed
+    kind = bytes([0xFE, 4 + len(address)])
+    toa = kind + client["port"].to_bytes(2, "big") + address
+    assert server["toa"] == [toa.hex()]
 
 
 @each_family

@@ -77,8 +77,8 @@ def service(key: AnyKey, options: ServiceOptions) -> None:
         raise _refuse("synproxy is")
     if options.quic:
         raise _refuse("quic is")
-    if options.proxy_protocol != "disable" and (key.proto == "sctp" or key.addr.version == 6):
-        raise _refuse("proxy protocol for SCTP or IPv6 services is")
+    if options.proxy_protocol != "disable" and key.proto == "sctp":
+        raise _refuse("proxy protocol for SCTP services is")
     for word in options.dest_check:
         if word not in _CHECKED_OUTSIDE:
             raise _refuse(f"passive destination check ({word}) is")
