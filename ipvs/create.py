@@ -33,7 +33,7 @@ from ipvs.table import (
     publish_side,
     take_entry,
 )
-from ipvs.wide_entry import SIX, Wide
+from ipvs.wide_entry import SIX, WIDE_AT, Wide
 from runtime.jit import compiled
 from stack.byteorder import swap16 as swap16
 from stack.byteorder import swap32 as swap32
@@ -162,7 +162,7 @@ def create_4in6(ipvs, service, packet, number):
     e.laddr = 0
     e.replica = 0
     # The outer header's addresses; resolve enters ours.
-    outer = Wide(e.ptr).side[1]
+    outer = Wide(e.ptr + WIDE_AT).side[1]
     outer.src_high = d.high
     outer.src_low = d.low
     return begin(ipvs, service, slot, number, WIDE | ONE_SIDED | SPECIAL, S_TUNNEL)

@@ -69,7 +69,7 @@ def _port_of(ipvs, entry, dest, laddr, stats, replica):
     if d.wide == 0:
         e.side[1].addresses = swap32(d.address) | (swap32(a.address) << 32)
         return swap16(take_port(laddr, stats, w.rss, replica, d.address, d.port, w.worker))
-    other = Wide(entry).side[1]
+    other = Wide(entry + WIDE_AT).side[1]
     other.src_high = d.high
     other.src_low = d.low
     other.dst_high = a.high
@@ -124,7 +124,7 @@ def _fill_side1(ipvs, service, entry, packet, dest):
     d = Dest(dest)
     if d.mode == MODE_FULLNAT:
         return _take_local6(ipvs, service, entry, dest)
-    wide = Wide(entry)
+    wide = Wide(entry + WIDE_AT)
     client = wide.side[0]
     other = wide.side[1]
     other.dst_high = client.src_high

@@ -1,5 +1,7 @@
 """Pairs of entries for connections with IPv6 on a side: an even entry and the one behind it.
 
+The connection goes by the number of the second (ipvs/wide_entry.py).
+
 They come from the same array as single entries.  A returned pair stays a pair until single entries
 run out; when pairs run out, two neighbours among the single free entries are looked for, a few at
 a time.
@@ -42,7 +44,7 @@ def _join(table):
 
 @compiled
 def take_pair(table):
-    """Number of the first entry of an unused pair, or 0 when there is none."""
+    """Number of the second entry of an unused pair, or 0 when there is none."""
     t = Table(table)
     number = t.pairs
     if number != 0:
@@ -64,14 +66,14 @@ def take_pair(table):
             return 0
     t.count += 1
     following = t.pairs if t.pairs != 0 else t.high + 1
-    for line in range(4):
+    for line in range(1, 4):
         prefetch_write(t.entries + following * ENTRY_SIZE + line * 64)
-    return number
+    return number + 1
 
 
 @compiled
 def chain_pair(table, number):
-    """Put an unused pair into the chain of pairs."""
+    """Put an unused pair, by its first entry, into the chain of pairs."""
     t = Table(table)
     # Marked neither free nor armed: nobody may join or disarm half of it.
     store64(t.links + number * 8, t.pairs)
@@ -82,7 +84,7 @@ def chain_pair(table, number):
 
 @compiled
 def give_pair(table, number):
-    """Return a pair that is in neither index nor wheel."""
-    chain_pair(table, number)
+    """Return a pair, by its second entry, that is in neither index nor wheel."""
+    chain_pair(table, number - 1)
     Table(table).count -= 1
     return 0

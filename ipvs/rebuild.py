@@ -24,7 +24,7 @@ from ipvs.table import (
     publish,
 )
 from ipvs.tcp import TCP_STATES
-from ipvs.wide_entry import SIX, Wide
+from ipvs.wide_entry import SIX, WIDE_AT, Wide
 from runtime import wheel
 from runtime.intrinsics import load8, store8
 from runtime.jit import compiled
@@ -48,8 +48,10 @@ def plausible(ipvs, number):
         return 0
     if e.laddr > MAX_LADDRS or e.service >= MAX_SERVICES:
         return 0
-    if e.flags & WIDE and (number & 1 or number >= Table(w.table).high):
-        return 0
+    if e.flags & WIDE:
+        first = Entry(entry_of(w.table, number - 1))
+        if number & 1 == 0 or number == 1 or first.live == LIVE:
+            return 0
     return 1 if e.side[0].addresses != 0 and e.side[0].ports != 0 else 0
 
 
@@ -57,14 +59,18 @@ def plausible(ipvs, number):
 def _return_unused(ipvs, number):
     """Chain a slot without connection, together with the next one if they are a free pair.
 
-    Returns how many slots were chained.
+    Returns how many slots are done with.  The first of a pair in use is left alone.
     """
     w = Ipvs(ipvs)
     Entry(entry_of(w.table, number)).live = 0
-    if number & 1 == 0 and number < Table(w.table).high and plausible(ipvs, number + 1) == 0:
-        Entry(entry_of(w.table, number + 1)).live = 0
-        chain_pair(w.table, number)
-        return 2
+    if number & 1 == 0 and number < Table(w.table).high:
+        second = Entry(entry_of(w.table, number + 1))
+        if plausible(ipvs, number + 1) == 0:
+            second.live = 0
+            chain_pair(w.table, number)
+            return 2
+        if second.flags & WIDE:
+            return 1
     chain(w.table, number)
     return 1
 
@@ -85,7 +91,7 @@ def _resume(ipvs, number, now):
         stats.active += 1
     else:
         stats.inactive += 1
-    return 2 if e.flags & WIDE else 1
+    return 0
 
 
 @compiled
@@ -99,8 +105,9 @@ def reinsert(ipvs, now):
     number = 1
     while number <= t.high:
         if plausible(ipvs, number):
-            number += _resume(ipvs, number, now)
+            _resume(ipvs, number, now)
             t.count += 1
+            number += 1
         else:
             number += _return_unused(ipvs, number)
     return t.count
@@ -121,7 +128,7 @@ def mark_ports(table, laddr, marks, replicas):
             ports = e.side[side].ports
             server = e.side[side].addresses
             if ports & SIX:
-                server = (Wide(e.ptr).side[side].src_low >> 32) & 0xFFFFFFFF
+                server = (Wide(e.ptr + WIDE_AT).side[side].src_low >> 32) & 0xFFFFFFFF
             low = ((server >> 8) & 0xFF00) | ((server >> 24) & 0xFF)
             e.replica = (low + ((ports & 0xFF) << 8) + ((ports >> 8) & 0xFF)) & (replicas - 1)
             at = marks + e.replica * RING + (((ports >> 8) & 0xFF00) | ((ports >> 24) & 0xFF))

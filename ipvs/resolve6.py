@@ -6,7 +6,7 @@ from ipvs.context import Ipvs
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import DEST_ROUTE, TUNNEL_SOURCE
 from ipvs.entry import LOW_MTU, MODE_DR, S_TUNNEL, SPECIAL, Entry
-from ipvs.wide_entry import Wide
+from ipvs.wide_entry import WIDE_AT, Wide
 from netdev.port import Port
 from runtime.jit import compiled
 from stack.context import Stack
@@ -27,7 +27,7 @@ def route_of6(ipvs, entry, side):
     if side == 0 and e.mode == MODE_DR:
         d = Dest(w.dests + e.dest * DEST_SIZE)
         return lookup6(routes, d.high, d.low)
-    other = Wide(entry).side[side ^ 1]
+    other = Wide(entry + WIDE_AT).side[side ^ 1]
     return lookup6(routes, other.src_high, other.src_low)
 
 
@@ -42,7 +42,7 @@ def _neighbour(ipvs, entry, side, route):
     if side == 0 and e.mode == MODE_DR:
         d = Dest(w.dests + e.dest * DEST_SIZE)
         return find_or_add6(w.stack, r.port, d.high, d.low)
-    other = Wide(entry).side[side ^ 1]
+    other = Wide(entry + WIDE_AT).side[side ^ 1]
     return find_or_add6(w.stack, r.port, other.src_high, other.src_low)
 
 
@@ -50,7 +50,7 @@ def _neighbour(ipvs, entry, side, route):
 def _tunnel_from6(ipvs, entry, port):
     """Our end of the tunnel: the source of the route to the real server; 0 or a drop reason."""
     stack = Ipvs(ipvs).stack
-    outer = Wide(entry).side[1]
+    outer = Wide(entry + WIDE_AT).side[1]
     high = source_high6(stack, port, outer.src_high, outer.src_low)
     if high == 0:
         return TUNNEL_SOURCE

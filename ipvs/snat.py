@@ -77,7 +77,7 @@ def _fill_addresses(ipvs, entry, packet, laddr):
         return swap32(far)
     l3 = k.data + ETHER_LEN
     copy(entry + WIDE_AT + WIDE_SIDE, l3 + IP6_SRC, WIDE_SIDE)
-    outside = Wide(entry).side[0]
+    outside = Wide(entry + WIDE_AT).side[0]
     outside.src_high = load64(l3 + IP6_DST)
     outside.src_low = load64(l3 + IP6_DST + 8)
     outside.dst_high = a.high

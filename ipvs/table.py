@@ -1,6 +1,8 @@
 """The connection table of one worker: one block of shared memory that outlives the worker.
 
-Layout: head, index buckets, entries, timer links.  Free entries are chained through their links
+Layout: head, index buckets, entries, timer links.  An entry's first line is the second of an
+aligned pair of lines, which processors like to load together: the first one is its own as well when
+it has IPv6 on a side (ipvs/wide_entry.py).  Free entries are chained through their links
 (pairs of entries in a chain of their own, ipvs/pairs.py).
 Everything but the entries can be rebuilt from the entries (ipvs/rebuild.py).
 """
@@ -48,7 +50,8 @@ HEAD_SIZE = (ctypes.sizeof(TableStruct) + 4095) & ~4095
 
 def table_bytes(capacity: int) -> int:
     """Memory of a table for ``capacity`` entries (entry 0 is never used)."""
-    return HEAD_SIZE + buckets_for(capacity) * BUCKET_SIZE + (capacity + 1) * (ENTRY_SIZE + 8)
+    entries = (capacity + 1) * (ENTRY_SIZE + 8)
+    return HEAD_SIZE + buckets_for(capacity) * BUCKET_SIZE + ENTRY_SIZE + entries
 
 
 def place(address: int, capacity: int) -> None:
@@ -58,7 +61,10 @@ def place(address: int, capacity: int) -> None:
     index = table.index
     index.buckets = address + HEAD_SIZE
     index.count = buckets_for(capacity)
-    table.entries = index.buckets + index.count * BUCKET_SIZE
+    behind = index.buckets + index.count * BUCKET_SIZE
+    table.entries = behind + ENTRY_SIZE // 2 - behind % ENTRY_SIZE
+    if table.entries < behind:
+        table.entries += ENTRY_SIZE
     index.entries = table.entries
     table.links = table.entries + (capacity + 1) * ENTRY_SIZE
 

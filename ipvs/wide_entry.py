@@ -1,17 +1,16 @@
-"""Connections with IPv6 on a side take two slots; here is what the second one holds.
+"""Connections with IPv6 on a side take two slots; here is what the first one holds.
 
-The first slot is an ordinary entry, so index, wheel and expiry need not know: for an IPv6 side,
+The second slot is an ordinary entry, so index, wheel and expiry need not know: for an IPv6 side,
 ``addresses`` holds a keyed digest of the 32 address bytes, and bit 40 of ``ports`` says so (the
-families never match each other).  The addresses themselves lie in the last line of the second slot
-and are compared in full before a packet is taken for the connection's.  The line that ``live``
-would be in stays unused: half of a pair never looks like a connection.
+families never match each other).  The addresses themselves lie in the last line of the first slot,
+right before the entry, and are compared in full before a packet is taken for the connection's.  The
+line that ``live`` would be in stays unused: half of a pair never looks like a connection.
 """
 
 from __future__ import annotations
 
 import ctypes
 
-from ipvs.entry import ENTRY_SIZE
 from runtime.intrinsics import load64, mum
 from runtime.jit import inlined
 from runtime.pointers import view
@@ -32,21 +31,17 @@ class WideSideStruct(ctypes.Structure):
 
 
 class WideStruct(ctypes.Structure):
-    """Both slots of a wide connection."""
+    """The line before the entry of a wide connection."""
 
-    _fields_ = [
-        ("entry", ctypes.c_uint8 * ENTRY_SIZE),
-        ("unused", ctypes.c_uint8 * 64),
-        ("side", WideSideStruct * 2),
-    ]
+    _fields_ = [("side", WideSideStruct * 2)]
 
 
 WideSide = view(WideSideStruct)
 Wide = view(WideStruct)
-WIDE_AT = WideStruct.side.offset
+WIDE_AT = -64  # of a WideStruct, from the entry
 WIDE_SIDE = ctypes.sizeof(WideSideStruct)
-if ctypes.sizeof(WideStruct) != 2 * ENTRY_SIZE:
-    raise AssertionError("a wide connection does not fill two slots")
+if ctypes.sizeof(WideStruct) != -WIDE_AT:
+    raise AssertionError("the addresses do not fill the line before the entry")
 
 
 @inlined

@@ -88,7 +88,7 @@ class Audit:
         self._say(len(set(free)) == len(free), "free chain holds an entry twice")
         self._say(len(set(armed)) == len(armed), "wheel holds an entry twice")
         self._say(set(armed) == set(self.live), f"wheel {sorted(armed)} live {sorted(self.live)}")
-        taken = set(self.live) | {n + 1 for n, e in self.live.items() if e.flags & WIDE}
+        taken = set(self.live) | {n - 1 for n, e in self.live.items() if e.flags & WIDE}
         used = set(range(1, self.table.high + 1))
         self._say(set(free) == used - taken, "free chains are not the rest of the entries")
         self._say(self.table.count == len(self.live), f"count {self.table.count}")

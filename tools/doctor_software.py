@@ -13,6 +13,7 @@ PYTHON = (3, 11)
 # Distribution -> (first usable version, first version too new), as in pyproject.toml.
 PACKAGES: dict[str, tuple[str, str]] = {
     "numba": ("0.61", "0.70"),
+    "llvmlite": ("0.44", "0.50"),
     "numpy": ("1.26", "3"),
     "posix-ipc": ("1.1", "2"),
     "sortedcontainers": ("2.4", "3"),

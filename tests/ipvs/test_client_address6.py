@@ -44,7 +44,7 @@ FULL = {"fullnat": 1500, "nat64": 1520}  # bytes of an IPv6 packet that just fit
 
 
 def special(rig):
-    return Entry(entry_of(rig.w.table, 2)).flags & SPECIAL
+    return Entry(entry_of(rig.w.table, 3)).flags & SPECIAL
 
 
 @pytest.fixture(params=KINDS)
@@ -247,7 +247,7 @@ def test_uoa_ahead_of_a_full_packet_and_of_extension_headers(kind):
         assert whole == delivered(whole, kind, b"query")
     else:
         assert whole[20] == 60 and whole[62:] == delivered(ahead, kind, b"query", True)[54 + 24 :]
-    assert rig.drops() == {} and not Entry(entry_of(rig.w.table, 2)).special & 64
+    assert rig.drops() == {} and not Entry(entry_of(rig.w.table, 3)).special & 64
 
 
 def test_uoa_does_not_go_into_fragments_nor_into_ip_options(kind):

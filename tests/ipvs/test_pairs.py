@@ -26,8 +26,8 @@ class Slots:
     def take(self, wide):
         number = (take_pair if wide else table.take_entry)(self.at)
         if number:
-            slots = {number, number + 1} if wide else {number}
-            assert not wide or number % 2 == 0
+            slots = {number - 1, number} if wide else {number}
+            assert not wide or number % 2 == 1
             assert all(1 <= slot <= self.capacity for slot in slots)
             assert not slots & set().union(*self.held.values()), "handed out twice"
             self.held[number] = slots
@@ -88,22 +88,30 @@ def test_the_search_for_a_pair_is_bounded():
 
 
 def test_rebuild_keeps_pairs_and_refuses_half_of_one():
-    """After kill -9: a pair stays a pair, an odd or last entry cannot begin one, and two dead
-    neighbours become a pair again."""
+    """After kill -9: a pair stays a pair, an even entry is none and neither is one whose first half
+    is somebody else's, and two dead neighbours become a pair again."""
     rig = Rig(capacity=16)
     at = rig.w.table
     pair, one, other = take_pair(at), table.take_entry(at), take_pair(at)
-    singles = [table.take_entry(at) for _ in range(5)]
-    odd, last = singles[1], singles[-1]
-    assert odd % 2 == 1 and last % 2 == 0 and last == table.Table(at).high
-    for number in (pair, one, other, odd, last):
+    singles = [table.take_entry(at) for _ in range(7)]
+    assert (pair, one, other, singles) == (3, 1, 5, [6, 7, 8, 9, 10, 11, 12])
+    for number in (pair, one, other, 6, 7, 8, 9):
         entry = Entry(table.entry_of(at, number))
         entry.side[0].addresses, entry.side[0].ports = number, number
-        entry.flags, entry.live, entry.timeout = 0 if number == one else WIDE, LIVE, 60
+        entry.flags, entry.live, entry.timeout = 0 if number in (one, 7, 8) else WIDE, LIVE, 60
         entry.last = rig.stack.now
     rig.worker.attach_table(at, table.table_bytes(16), 16)
-    assert rig.worker.recovered == 3
+    assert rig.worker.recovered == 5
     audit = Audit(rig.address)
     assert audit.problems == []
-    assert set(audit.live) == {pair, one, other}
-    assert table.Table(at).pairs != 0, "dead neighbours are a pair again"
+    assert set(audit.live) == {pair, one, other, 7, 8}
+    assert table.Table(at).pairs == 10, "dead neighbours are a pair again"
+
+
+def test_an_entry_shares_its_aligned_pair_of_lines_with_the_line_before_it():
+    for capacity in (16, 17, 1000, 65537):
+        memory, at = aligned(table.table_bytes(capacity))
+        table.initialise(at, capacity, 0)
+        assert table.entry_of(at, 1) % 128 == 64
+        end = table.Table(at).links + (capacity + 1) * 8
+        assert end <= at + table.table_bytes(capacity) <= at + len(memory)

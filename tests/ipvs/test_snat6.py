@@ -200,13 +200,13 @@ def test_states_timeouts_and_listing():
     def row(number):
         return connection_row(entry_of(rig.w.table, number), rig.stack.now, 1)
 
-    shown = row(2)
+    shown = row(3)
     assert (shown["proto"], shown["state"], shown["expire"]) == ("icmpv6", "ICMP_NORMAL", 300)
     assert (shown["caddr"], shown["vaddr"], shown["vport"]) == (FAR, OUTSIDE, echo)
     assert (shown["laddr"], shown["daddr"], shown["lport"]) == (FAR, SERVERS6[0], 0)
-    assert (row(4)["state"], row(4)["expire"]) == ("UDP_ONEWAY", 30)
+    assert (row(5)["state"], row(5)["expire"]) == ("UDP_ONEWAY", 30)
     come_back(rig, "udp", udp, 5000)
-    assert (row(4)["state"], row(4)["expire"]) == ("UDP_NORM", 90)
+    assert (row(5)["state"], row(5)["expire"]) == ("UDP_NORM", 90)
     come_back(rig, "icmpv6", echo, 7)
     for _ in range(310):
         rig.at(rig.stack.now + 1000)

@@ -221,7 +221,7 @@ def test_a_digest_alone_opens_no_door():
     service6(rig, [dest6(0)])
     raw = frame6(FROM_CLIENT, ("2001:db8:5::7", VIP6), oracle.segment("tcp", 1000, 80))
     rig.exchange(0, raw)
-    at = entry_of(rig.w.table, 2) + WIDE_AT + 15
+    at = entry_of(rig.w.table, 3) + WIDE_AT + 15
     store8(at, load8(at) ^ 1)
     assert rig.exchange(0, raw) == [[], []]
     assert rig.drops() == {"digest_clash": 1}

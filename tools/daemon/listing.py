@@ -12,7 +12,7 @@ from ipvs.expire import remaining_ms
 from ipvs.sctp_states import SCTP_STATES
 from ipvs.table import Table, entry_of
 from ipvs.tcp import TCP_STATES, UDP_STATES
-from ipvs.wide_entry import SIX, Wide
+from ipvs.wide_entry import SIX, WIDE_AT, Wide
 from runtime.intrinsics import load64
 from stack import neigh
 from stack.address6 import text
@@ -34,7 +34,7 @@ def _endpoints(entry: int, side: int) -> tuple[str, str]:
     at = Entry(entry).side[side]
     if not at.ports & SIX:
         return _address(at.addresses), _address(at.addresses >> 32)
-    wide = Wide(entry).side[side]
+    wide = Wide(entry + WIDE_AT).side[side]
     return text(wide.src_high, wide.src_low), text(wide.dst_high, wide.dst_low)
 
 
