@@ -9,6 +9,7 @@ from typing import Any
 from ipvs.dest import MAX_DESTS
 from ipvs.entry import MODES
 from ipvs.laddr import MAX_LADDRS
+from ipvs.netmask import mask_bits
 from ipvs.proxy import PROXY_KINDS
 from ipvs.service import MAX_SERVICES
 
@@ -37,6 +38,10 @@ def _any_address(value: Any) -> bool:
 def _end(value: Any) -> bool:
     """An address packets are sent to or from; what stands for IPv4 in a record is never ::."""
     return _any_address(value) and int(ipaddress.ip_address(value)) + (":" not in value) > 0
+
+
+def _mask(value: Any) -> bool:
+    return isinstance(value, str) and mask_bits(value) is not None
 
 
 def _mac(value: Any) -> bool:
@@ -103,7 +108,7 @@ FIELDS: dict[str, dict[str, Check]] = {
         "id": _number(0, MAX_SERVICES - 1), "addr": _any_address, "port": U16,
         "proto": _one_of("tcp", "udp", "sctp", "icmp", "icmpv6"), "match?": _match,
         "sched": _text,
-        "dests": _list(_server),
+        "dests": _list(_server), "persistent?": U32, "netmask?": _mask,
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
         "proxy_protocol?": _one_of(*PROXY_KINDS),
         "flags?": _list(lambda flag: isinstance(flag, str)),
@@ -118,7 +123,7 @@ FIELDS: dict[str, dict[str, Check]] = {
     "param.set": {
         "tcp_timeouts?": _numbers_by_name, "udp_timeouts?": _numbers_by_name, "xmit_ttl?": U32,
         "init_timeout?": U32, "forwarding?": U32, "forwarding6?": U32, "disable6?": U32,
-        "neigh_timeout?": U32, "neigh_queue?": U32,
+        "neigh_timeout?": U32, "neigh_queue?": U32, "template_quiescent?": U32,
         "toa?": U32, "new_isn?": U32, "uoa_packets?": U32, "uoa_in_ip?": U32,
     },
 }  # fmt: skip

@@ -14,6 +14,11 @@ from stack import neigh, route
 from stack.address6 import words
 from stack.context import Stack
 
+# Settings of the context that are one number each.
+NUMBERS = (
+    *("xmit_ttl", "init_timeout", "toa", "new_isn", "uoa_packets", "uoa_in_ip"),
+    "template_quiescent",
+)
 KINDS = {"local": route.LOCAL, "link": route.LINK, "gateway": route.GATEWAY}
 
 
@@ -160,7 +165,7 @@ class InetRecords:
         w, stack = self.context, self.stack
         if "tcp_timeouts" in body or "udp_timeouts" in body:
             tcp.fill_tables(w.states, body.get("tcp_timeouts"), body.get("udp_timeouts"))
-        for name in ("xmit_ttl", "init_timeout", "toa", "new_isn", "uoa_packets", "uoa_in_ip"):
+        for name in NUMBERS:
             if body.get(name) is not None:
                 setattr(w, name, int(body[name]))
         if body.get("forwarding") is not None:

@@ -17,7 +17,7 @@ from ipvs.entry import MODE_NAT, MODES
 from ipvs.extra import ExtraMemory
 from ipvs.proxy import PROXY_KINDS
 from ipvs.rss import Rss
-from ipvs.service import ServiceStruct
+from ipvs.service import PERSISTENT, ServiceStruct
 from stack import route, route6
 from stack.address6 import words
 
@@ -136,9 +136,10 @@ class ServiceRecords(InetRecords, SchedulerRecords):
                 flags = route.SAPOOL | (route.RSS_KNOWN if local.rss_known else 0)
         return flags
 
-    def _dest(self, body: dict[str, Any]) -> DestStruct:
-        """The record of a real server."""
+    def _dest(self, body: dict[str, Any], service: int) -> DestStruct:
+        """The record of a real server of a service."""
         dest = DestStruct()
+        dest.service = service + 1
         _set_words(dest, body["addr"])
         dest.port, dest.wide = body["port"], int(":" in body["addr"])
         dest.mode, dest.weight = MODES[body["mode"]], body["weight"]
@@ -166,6 +167,7 @@ class ServiceRecords(InetRecords, SchedulerRecords):
         if body["proto"] not in PROTOCOLS:
             raise ApplyError(f"service {number}: protocol not supported")
         extra = ExtraMemory(body)
+        extra.persist(body, LONGEST_TIMEOUT)
         scheduler = self.use_scheduler(body["sched"], extra)
         dests, laddrs = body["dests"], list(body["laddrs"])
         if not all(d["mode"] in MODES for d in dests):
@@ -197,7 +199,8 @@ class ServiceRecords(InetRecords, SchedulerRecords):
         record.expire_quiescent = 1 if "expire_quiescent" in body.get("flags", ()) else 0
         record.nat = 1 if any(MODES[d["mode"]] == MODE_NAT for d in dests) else 0
         record.ops = 1 if "ops" in body.get("flags", ()) and body["proto"] == "udp" else 0
-        images = [self._dest(dest) for dest in dests]
+        record.sticky = PERSISTENT if body.get("persistent") else 0
+        images = [self._dest(dest, number) for dest in dests]
         before = self.service_dests.get(number, [])
         gone, same = set(before) - set(ids), int(before == ids)
         if same and number in self.lists:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipvs.context import SCRATCH, Ipvs
 from ipvs.dest import DEST_SIZE, Dest, connection_begins
 from ipvs.entry import HASHED1, MODE_FULLNAT, QUIESCENT, S_OPS, WIDE, Entry
-from ipvs.service import Service, number_of
+from ipvs.service import PERSISTENT, Service, number_of
 from ipvs.table import arm, entry_of, prefetch_side, publish
 from runtime.jit import compiled
 from stack.context import NEVER, Stack
@@ -29,6 +29,7 @@ def begin(ipvs, service, slot, dest, flags, special):
     e.created = stack.now
     e.timeout = w.init_timeout
     e.fixed_timeout = s.conn_timeout
+    e.template = w.template if s.sticky & PERSISTENT else 0
     e.forward[0].generation = NEVER
     e.forward[1].generation = NEVER
     connection_begins(w.dests, w.dest_stats, dest)

@@ -75,6 +75,11 @@ class IpvsStruct(ctypes.Structure):
         ("scratch", ctypes.c_int64 * 32),  # a header while it is being written
         ("out_rings", ctypes.c_int64 * MAX_WORKERS),  # pointer rings to the other workers
         ("in_rings", ctypes.c_int64 * MAX_WORKERS),
+        ("templates", ctypes.c_int64),  # TemplatesStruct: persistence, shared by all workers
+        ("dest_templates", ctypes.c_int64),  # int64[]: templates by real server, shared memory
+        ("template_quiescent", ctypes.c_int64),  # templates of weight-0 servers are not followed
+        ("template", ctypes.c_int64),  # that the connection being opened is to note, 0 = none
+        ("sweep", ctypes.c_int64),  # where the sweep over the templates goes on
     ]
 
 
@@ -85,3 +90,5 @@ MBUFS_AT = IpvsStruct.mbufs.offset
 SCRATCH_AT = IpvsStruct.scratch.offset
 PACKETS_AT = IpvsStruct.packet.offset
 PACKET_SIZE = ctypes.sizeof(PacketStruct)
+if PACKETS_AT % 64 != 0 or MBUFS_AT % 64 != 0:
+    raise AssertionError("what a burst works with does not begin on a cache line")

@@ -33,7 +33,7 @@ class DestStruct(ctypes.Structure):
         ("since", ctypes.c_uint32),  # ms, when it came (slow start)
         ("slow_start", ctypes.c_uint32),  # ms until it has its full share, 0 = at once or over
         ("credit", ctypes.c_uint32),  # of turns a slow server let pass, in 1024ths
-        ("more", ctypes.c_uint32),
+        ("service", ctypes.c_uint32),  # id + 1 of the service it belongs to
     ]
 
 

@@ -58,6 +58,16 @@ PROXY_ORDER = reason(
 UOA_ROOM = reason(
     IPVS_BASE + 22, "uoa_room", "packet sent on without the client's address: no room (not a loss)"
 )
+TEMPLATE_BUSY = reason(
+    IPVS_BASE + 14,
+    "template_busy",
+    "first packet of a persistent client whose template another worker did not let go of",
+)
+TEMPLATE_FULL = reason(
+    IPVS_BASE + 15,
+    "template_full",
+    "connection opened without persistence: no room for its client (not a loss)",
+)
 FRAG_TINY = reason(
     IPVS_BASE + 33, "frag_tiny", "first fragment without all headers (RFC 1858, 7112)"
 )

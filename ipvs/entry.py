@@ -68,7 +68,8 @@ class EntryStruct(ctypes.Structure):
         ("marks", ctypes.c_uint8),
         ("uoa_sent", ctypes.c_uint8),
         ("proxy", ctypes.c_uint8),  # the service's when the connection began
-        ("spare", ctypes.c_uint8 * 17),
+        ("spare", ctypes.c_uint8 * 13),
+        ("template", ctypes.c_uint32),  # of persistence: bucket << 5 | slot, plus 1; 0 = none
     ]
 
 

@@ -7,6 +7,7 @@ from ipvs.dest import connection_ends
 from ipvs.entry import ACTIVE, HASHED1, MODE_SNAT, WIDE, Entry
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, give_port
 from ipvs.pairs import give_pair
+from ipvs.persist import keep
 from ipvs.table import WHEEL_AT, Table, arm, entry_of, give_entry, withdraw
 from runtime import wheel
 from runtime.jit import compiled
@@ -65,7 +66,10 @@ def expire(ipvs, budget):
             break
         left = remaining_ms(entry_of(w.table, number), now)
         if left > 0:
-            arm(w.table, number, now, (left + 999) // 1000)
+            seconds = (left + 999) // 1000
+            if Entry(entry_of(w.table, number)).template != 0:
+                seconds = keep(ipvs, entry_of(w.table, number), seconds)
+            arm(w.table, number, now, seconds)
         else:
             release(ipvs, number)
             ended += 1

@@ -9,6 +9,7 @@ import ctypes
 from collections.abc import Mapping
 from typing import Any
 
+from ipvs.netmask import mask_words
 from runtime.pointers import view
 
 MH_FALLBACK = 1  # mh: look for another server when the one chosen is not usable
@@ -45,6 +46,9 @@ class ExtraStruct(ctypes.Structure):
         ("table_size", ctypes.c_int64),  # elements of it
         ("flags", ctypes.c_int64),
         ("function", ctypes.c_int64),  # address of a user-written scheduler's machine code
+        ("persistent", ctypes.c_int64),  # ms a template lives, 0 = no persistence
+        ("mask_high", ctypes.c_int64),  # which part of a client's address counts, as on the wire:
+        ("mask_low", ctypes.c_int64),  # IPv4 in the low 32 bits of this one
         ("call", CallStruct),
     ]
 
@@ -70,6 +74,12 @@ class ExtraMemory:
         if table:
             extra.table = ctypes.addressof(self.table)
             extra.table_size = int.from_bytes(table[:4], "little")
+
+    def persist(self, body: Mapping[str, Any], longest: int) -> None:
+        """Enter time (``longest`` seconds at most) and mask of persistence."""
+        extra = Extra(self.address)
+        extra.persistent = min(body.get("persistent") or 0, longest) * 1000
+        extra.mask_high, extra.mask_low = mask_words(body.get("netmask"), ":" in body["addr"])
 
     def go_on_from(self, other: ExtraMemory) -> None:
         """The same servers with other options: the user's scheduler keeps its state."""

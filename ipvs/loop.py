@@ -8,6 +8,7 @@ from ipvs.datagrams import age_datagrams
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
 from ipvs.stages import HOUSEKEEPING, TRANSMIT, begin, lap
+from ipvs.sweep import sweep
 from ipvs.visit import VISIT_AT, visit
 from netdev.port import flush
 from runtime.heartbeat_loop import beat, must_stop
@@ -19,6 +20,7 @@ from stack.upkeep import age
 EXPIRE_BUDGET = 64  # connections looked at per iteration
 AGE_BUDGET = 64  # neighbours looked at per housekeeping
 DATAGRAM_BUDGET = 128  # records of fragmented datagrams, too
+SWEEP_BUDGET = 16  # groups of 8 buckets of templates, too
 AGE_EVERY_MS = 50
 SPIN = 256  # empty iterations before the first pause
 PAUSE = 1024  # empty iterations before the first sleep
@@ -77,6 +79,7 @@ def iterate(ipvs):
         c.aged = s.now
         age(w.stack, AGE_BUDGET)
         age_datagrams(ipvs, DATAGRAM_BUDGET)
+        sweep(ipvs, SWEEP_BUDGET)
     at = lap(ipvs, HOUSEKEEPING, at)
     flush_ports(w.stack)
     if packets > 0:

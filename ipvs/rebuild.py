@@ -11,6 +11,7 @@ from ipvs.expire import remaining_ms
 from ipvs.index import BUCKET_SIZE
 from ipvs.laddr import MAX_LADDRS, RING
 from ipvs.pairs import chain_pair
+from ipvs.persist import keep
 from ipvs.service import MAX_SERVICES
 from ipvs.table import (
     MAGIC,
@@ -85,7 +86,10 @@ def _resume(ipvs, number, now):
     e.forward[0].generation = NEVER
     e.forward[1].generation = NEVER
     publish(w.table, number, 2 if e.flags & HASHED1 else 1)
-    arm(w.table, number, now, (remaining_ms(entry, now) + 999) // 1000)
+    seconds = (remaining_ms(entry, now) + 999) // 1000
+    if e.template != 0:
+        seconds = keep(ipvs, entry, seconds)
+    arm(w.table, number, now, seconds)
     stats = DestStats(w.dest_stats + e.dest * STATS_SIZE)
     if e.flags & ACTIVE:
         stats.active += 1

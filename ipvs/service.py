@@ -22,6 +22,8 @@ SCHEDULERS = {
     "fo": SCHED_FO,
 }
 
+PERSISTENT = 1  # templates, see ipvs/persist.py
+
 
 class ServiceStruct(ctypes.Structure):
     """One virtual service, 128 bytes.  Lists are addresses of uint32 arrays of ids."""
@@ -45,7 +47,8 @@ class ServiceStruct(ctypes.Structure):
         ("conn_timeout", ctypes.c_uint32),  # seconds, 0 = protocol's
         ("expire_quiescent", ctypes.c_uint16),
         ("nat", ctypes.c_uint16),  # some real server is in NAT mode
-        ("wide", ctypes.c_uint32),  # 1 = IPv6
+        ("wide", ctypes.c_uint16),  # 1 = IPv6
+        ("sticky", ctypes.c_uint16),  # what keeps clients at a real server: bits as below
         ("ops", ctypes.c_uint16),  # one packet each connection
         ("proxy", ctypes.c_uint16),  # PROXY header: version, 16 added when clients are believed
         ("high", ctypes.c_int64),  # IPv6 address, raw halves

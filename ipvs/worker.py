@@ -7,7 +7,7 @@ import mmap
 import os
 from dataclasses import dataclass, field
 
-from ipvs import rebuild, rss, table, tcp
+from ipvs import rebuild, rss, table, tcp, templates
 from ipvs.context import Ipvs, IpvsStruct
 from ipvs.control import Control, ControlStruct
 from ipvs.datagrams import DatagramsStruct
@@ -28,11 +28,12 @@ from stack.events import EventQueueStruct
 DROPS_SIZE = DROP_SLOTS * 8
 # Counters in the context that go on when a worker is replaced.
 COUNTED = ("polls", "empty_polls", "half_polls", "full_polls", "handed_out", "handed_in")
+OWN_TEMPLATES = 1024  # of a worker that shares no table
 ROUTES = 65536
 ROUTES6 = 1 << 20  # 68 bytes each, taken from the system as they are used
 
-# What the master reads without asking: control and pulse, drops, real server and local address
-# counters, port counters.
+# What the master reads without asking: control and pulse, drops, counters of ports, real servers,
+# local addresses, templates.
 SHARED_LAYOUT = (
     ("control", ctypes.sizeof(ControlStruct)),
     ("drops", DROPS_SIZE),
@@ -40,6 +41,7 @@ SHARED_LAYOUT = (
     ("ports", ctypes.sizeof(PortStruct) * MAX_PORTS),
     ("dest_stats", MAX_DESTS * STATS_SIZE),
     ("laddr_stats", MAX_LADDRS * LADDR_STATS_SIZE),
+    ("dest_templates", MAX_DESTS * 8),
 )
 
 
@@ -93,6 +95,7 @@ class Worker:
         w.control = self.shared + offsets["control"]
         w.dest_stats = self.shared + offsets["dest_stats"]
         w.laddr_stats = self.shared + offsets["laddr_stats"]
+        w.dest_templates = self.shared + offsets["dest_templates"]
         self._start_control(w.control)
         w.stack = self._stack(self.shared + offsets["drops"])
         w.services = take(ctypes.sizeof(ServiceTableStruct))
@@ -104,6 +107,9 @@ class Worker:
         w.rss = take(ctypes.sizeof(rss.RssStruct))
         w.datagrams = take(ctypes.sizeof(DatagramsStruct))
         w.init_timeout = 3
+        own = take(templates.templates_bytes(OWN_TEMPLATES))
+        templates.initialise(own, OWN_TEMPLATES)
+        w.templates = own
         w.worker, w.workers = self.index, self.count
 
     def _start_control(self, control: int) -> None:
@@ -141,6 +147,11 @@ class Worker:
     def now(self) -> int:
         """The worker clock in milliseconds."""
         return int(milliseconds((1000 << 64) // self.tsc_hz, rdtsc()))
+
+    def attach_templates(self, address: int) -> None:
+        """Use the table of templates that all workers share; before the connection table."""
+        templates.break_locks(address, self.index + 1)
+        Ipvs(self.address).templates = address
 
     def attach_table(self, address: int, length: int, capacity: int) -> None:
         """Use the connection table at ``address``: recovered if there is one, else laid out.

@@ -91,6 +91,25 @@ def _python_store32(address: int, value: int) -> int:
 store32_release = define("store32_release", 2, _python_store32, _lower_store32_release)
 
 
+def _python_claim(address: int, value: int) -> int:
+    word = ctypes.c_int64.from_address(address)
+    if word.value != 0:
+        return 0
+    word.value = signed(value)
+    return 1
+
+
+def _lower_claim(builder: ir.IRBuilder, address: ir.Value, value: ir.Value) -> ir.Value:
+    free = ir.Constant(I64, 0)
+    pointer = pointer_of(builder, address, 8)
+    pair = builder.cmpxchg(pointer, free, value, "acquire", "monotonic")
+    return builder.zext(builder.extract_value(pair, 1), I64)
+
+
+claim = define("claim", 2, _python_claim, _lower_claim)
+"""Write ``value`` to an aligned word that is 0, atomically; 0 when it is not."""
+
+
 def _lower_prefetch(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     i32 = ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [I8P, i32, i32, i32])

@@ -64,7 +64,7 @@ class Rig(rig.Rig):
 
     def service(
         self, number=0, mode="fullnat", proto="tcp", addr=VIP, port=80, sched="rr", dests=1,
-        laddrs=(0,), flags=(), conn_timeout=0, extra=(), **more,
+        laddrs=(0,), flags=(), conn_timeout=0, persistent=0, extra=(), **more,
     ):  # fmt: skip
         """``dests``: a number of real servers, or a list of dictionaries that differ from them.
 
@@ -76,7 +76,8 @@ class Rig(rig.Rig):
             self.laddr()
         self.apply(
             "svc.set", id=number, af="inet", proto=proto, addr=addr, port=port, sched=sched,
-            flags=list(flags), conn_timeout=conn_timeout, persistent=0, laddrs=list(laddrs),
+            flags=list(flags), conn_timeout=conn_timeout, persistent=persistent,
+            laddrs=list(laddrs),
             dests=[
                 {
                     "id": i, "addr": server(i), "mode": mode,

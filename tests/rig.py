@@ -16,6 +16,7 @@ from ipvs.datagrams import age_datagrams
 from ipvs.expire import expire
 from ipvs.loop import flush_ports, iterate
 from ipvs.poll import poll_ports, poll_rings
+from ipvs.sweep import sweep
 from ipvs.worker import Worker, shared_offsets
 from netdev.abi import HEADROOM, FastPathStruct, Mbuf, MbufStruct
 from netdev.port import PortStruct
@@ -110,13 +111,14 @@ class Rig:
     """One worker (of ``workers``) with two ports, wan 0 and lan 1.
 
     ``pool``: another rig's, when mbufs go from worker to worker.  ``memory`` and ``table_memory``:
-    those of a rig whose worker died.  ``now``: start of the clock in ms, when tests steer it
+    those of a rig whose worker died.  ``templates``: address of the table of templates, when
+    workers share it.  ``now``: start of the clock in ms, when tests steer it
     (see ``at``) instead of the time stamp counter.
     """
 
     def __init__(
         self, index=0, workers=1, capacity=1024, replicas=1, memory=None, table_memory=None,
-        pool=None, now=None,
+        pool=None, now=None, templates=None,
     ):  # fmt: skip
         self.pool = pool or FakePool()
         self.ports = [FakePort(self.pool, i) for i in range(2)]
@@ -143,6 +145,8 @@ class Rig:
             memory_.index, memory_.mtu, memory_.up = i, 1500, 1
             self.stack.ports[i] = ctypes.addressof(memory_)
         self.stack.port_count = 2
+        if templates is not None:
+            self.worker.attach_templates(templates)
         self.table_memory = table_memory or (ctypes.c_uint8 * (table.table_bytes(capacity) + 64))()
         at = (ctypes.addressof(self.table_memory) + 63) & ~63
         self.worker.attach_table(at, table.table_bytes(capacity), capacity)
@@ -170,6 +174,7 @@ class Rig:
             expire(self.address, budget)
             age(self.w.stack, budget)
             age_datagrams(self.address, 64)
+            sweep(self.address, 64)
             flush_ports(self.w.stack)
         return self._sent()
 

@@ -20,7 +20,7 @@ from tools.fuzz_rig import FuzzRig, require
 
 DESTS, LADDRS = 64, 2  # numbers in use, see tools/fuzz_setup.py
 # Counted besides a packet's own fate: control packets and addresses that were not sent.
-NOT_PACKETS = ("no_mbuf", "icmp_rate", "toa_room", "uoa_room")
+NOT_PACKETS = ("no_mbuf", "icmp_rate", "toa_room", "uoa_room", "template_full")
 
 
 def waiting(rig: FuzzRig) -> int:

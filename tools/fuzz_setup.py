@@ -22,7 +22,7 @@ SERVICES: tuple[tuple[int, str, int, str, int, list[int], dict[str, Any]], ...] 
     (5, "tcp", 85, "fullnat", 2, [1], {"u_thresh": 20}),
     (6, "tcp", 86, "fullnat", 3, [0], {"flags": ["expire_quiescent"]}),
     (7, "udp", 53, "fullnat", 3, [0, 1], {"conn_timeout": 5}),
-    (8, "udp", 54, "nat", 2, [], {}),
+    (8, "udp", 54, "nat", 2, [], {"persistent": 2}),
     (9, "tcp", 87, "fullnat", 2, [0], {"proxy_protocol": "v1-insecure"}),
     (10, "udp", 55, "fullnat", 2, [1], {"proxy_protocol": "v2"}),
 )
@@ -53,7 +53,7 @@ def service_record(number: int, weight: int = 1) -> dict[str, Any]:
         "flags": more.get("flags", []),
         "conn_timeout": more.get("conn_timeout", 0),
         "proxy_protocol": more.get("proxy_protocol", "disable"),
-        "persistent": 0,
+        "persistent": more.get("persistent", 0),
         "dests": dests,
         "laddrs": laddrs,
     }

@@ -37,6 +37,12 @@ class Conn:
     conn_pool_cache: int = opt(
         256, Int(1, (1 << 31) - 1, "", floor_pow2), "accepted; tables need no cache of free entries"
     )
+    template_table_size: int = opt(
+        262144,
+        Int(64, 1 << 27),
+        "clients (or networks of clients) persistence can remember, all workers together; "
+        "73 bytes each",
+    )
     conn_init_timeout: int = _seconds(3, "life of a connection before its first change of state")
     expire_quiescent_template: bool = _flag(
         False, "persistence does not hold clients to real servers of weight 0"

@@ -82,6 +82,7 @@ class FakeFleet:
     def __init__(self) -> None:
         self.conns: list[dict[str, Any]] = []
         self.rows: list[NeighbourRow] = []
+        self.template_rows: list[dict[str, Any]] = []
         self.asked: list[tuple[int, int, Any]] = []
         self.slow = False
 
@@ -91,6 +92,12 @@ class FakeFleet:
         self.asked.append((cursor, limit, match))
         end = cursor + limit
         return ConnectionPage(self.conns[cursor:end], end if end < len(self.conns) else 0)
+
+    async def templates(self, cursor: int, limit: int, match: Any) -> ConnectionPage:
+        self.asked.append((cursor, limit, match))
+        end = cursor + limit
+        rows = self.template_rows
+        return ConnectionPage(rows[cursor:end], end if end < len(rows) else 0)
 
     async def neighbours(self) -> list[NeighbourRow]:
         return self.rows

@@ -71,7 +71,7 @@ def _service_row(context: Context, service: Service, cpu: int) -> dict[str, Any]
             **dest_map(dest),
             "active": now.active,
             "inactive": now.inactive,
-            "persist": 0,
+            "persist": max(0, now.templates),
             "inhibited": dest.inhibited,
             "overload": traffic.overloaded(dest.id, dest.options.u_thresh, cpu),
             "stats": _stats_map(now),
@@ -140,8 +140,10 @@ async def _conn_list(context: Context, fields: Fields) -> dict[str, Any]:
     cursor = fields.integer("cursor", 0, (1 << 63) - 1, default=0)
     limit = fields.integer("limit", 1, MAX_CONNECTIONS, default=MAX_CONNECTIONS)
     match = _read_match(fields) if fields.has("filter") else None
+    fleet = context.fleet
+    listed = fleet.templates if fields.flag("templates", default=False) else fleet.connections
     fields.done()
-    page = await context.fleet.connections(cursor, limit, match)
+    page = await listed(cursor, limit, match)
     return {"conns": [dict(row) for row in page.conns], "cursor": page.cursor}
 
 

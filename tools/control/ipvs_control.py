@@ -101,6 +101,7 @@ class IpvsControl:
                 f"there is no scheduler '{options.sched}' (there are: {', '.join(known)})",
             )
         self._check_hashing(key, options)
+        self._check_netmask(key, options)
         if options.ops and key.proto != "udp":
             raise ControlError(Code.INVAL, "one-packet scheduling is only for UDP services")
         if options.synproxy and key.proto != "tcp":
@@ -110,6 +111,16 @@ class IpvsControl:
                 Code.INVAL, "proxy protocol v1 is only for TCP services; UDP services can have v2"
             )
         support.service(key, options)
+
+    def _check_netmask(self, key: AnyKey, options: ServiceOptions) -> None:
+        """A mask is written as it is usual in the service's family."""
+        if options.netmask is not None and options.netmask.isdigit() != (key.addr.version == 6):
+            usual = "a mask such as 255.255.255.0", "a prefix length such as 64"
+            raise ControlError(
+                Code.INVAL,
+                f"netmask {options.netmask}: for an IPv{key.addr.version} service it is "
+                f"{usual[key.addr.version == 6]}",
+            )
 
     def _check_hashing(self, key: AnyKey, options: ServiceOptions) -> None:
         """Options that belong to one scheduler only, as the commands say it too."""

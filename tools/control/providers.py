@@ -22,6 +22,7 @@ class DestCounters(NamedTuple):
     outbytes: int = 0
     active: int = 0
     inactive: int = 0
+    templates: int = 0
 
 
 class LaddrCounters(NamedTuple):
@@ -43,7 +44,9 @@ class CounterSource(Protocol):
         """Number of forwarding workers."""
 
     def dest_counters(self, cid: int, dest_id: int) -> DestCounters:
-        """Counters of a real server on worker `cid`; they only ever grow, but for the last two."""
+        """Counters of a real server on worker `cid`; they only ever grow, but for
+        active and inactive; templates (of persistence) are this worker's part of what all workers'
+        add up to, and may be negative."""
 
     def laddr_counters(self, cid: int, laddr_id: int) -> LaddrCounters:
         """Port pool state of a local address on worker `cid`."""
@@ -96,6 +99,11 @@ class FleetOps(Protocol):
     ) -> ConnectionPage:
         """Connections from `cursor` on (0 starts), at most `limit`, optionally only those that
         match proto, saddr, sport, daddr, dport."""
+
+    async def templates(
+        self, cursor: int, limit: int, match: Mapping[str, Any] | None
+    ) -> ConnectionPage:
+        """Likewise the templates of persistence."""
 
     async def neighbours(self) -> Sequence[NeighbourRow]:
         """Neighbour entries of all workers."""

@@ -11,8 +11,8 @@ no-op.
     route.set  dst plen kind via dev src mtu      route.del  dst plen dev
     neigh.set  addr dev mac static                neigh.del  addr dev
     laddr.set  id addr dev                        laddr.del  id
-    svc.set    id af proto addr port sched flags conn_timeout proxy_protocol persistent dests
-               laddrs [match] [table]
+    svc.set    id af proto addr port sched flags conn_timeout proxy_protocol persistent netmask
+               dests laddrs [match] [table]
                                                   svc.del    id
     sched.set  name code entry fixups             sched.del  name
     param.set  name: value ...
@@ -150,6 +150,7 @@ def service_set(service: Service, pools: LocalPools, devices: DeviceTable) -> Re
         "conn_timeout": options.conn_timeout,
         "proxy_protocol": options.proxy_protocol,
         "persistent": options.persistent,
+        "netmask": options.netmask,
         "dests": [_dest(dest, pools, options.slow_start) for dest in service.newest_first()],
         "laddrs": [pool.id for pool in usable if pool is not None],
         **({} if table is None else {"table": table}),

@@ -14,7 +14,7 @@ _ZERO = DestCounters()
 
 
 def _since(now: DestCounters, base: DestCounters) -> DestCounters:
-    """Counted since `base`; active and inactive are levels and pass through."""
+    """Counted since `base`; active, inactive and templates are levels and pass through."""
     if any(new < old for new, old in zip(now[:5], base[:5], strict=True)):
         # the counters themselves were started again, so the old reading means nothing
         return now
@@ -26,6 +26,7 @@ def _since(now: DestCounters, base: DestCounters) -> DestCounters:
         now.outbytes - base.outbytes,
         now.active,
         now.inactive,
+        now.templates,
     )
 
 
@@ -83,9 +84,12 @@ class Traffic:
         self._rates.sample(now, list(self._live))
 
     def dest_is_idle(self, dest_id: int) -> bool:
-        """Whether no worker has a connection to the real server of this id."""
-        readings = (self._counters.dest_counters(cid, dest_id) for cid in self._cids(0))
-        return all(now.active + now.inactive == 0 for now in readings)
+        """Whether no worker has a connection to the real server of this id, and no client a
+        template that names it."""
+        readings = [self._counters.dest_counters(cid, dest_id) for cid in self._cids(0)]
+        if any(now.active + now.inactive for now in readings):
+            return False
+        return sum(now.templates for now in readings) <= 0
 
     def overloaded(self, dest_id: int, u_thresh: int, cpu: int = 0) -> bool:
         """Whether a worker has reached its share of the upper threshold (0: no threshold).

@@ -67,8 +67,10 @@ def reserve(workers: int, capacity: int) -> None:
                 pointer_ring.initialise(ring, plan.HANDOVER_SLOTS)
 
 
-def build(job: WorkerJob, shared: int) -> Applier:
+def build(job: WorkerJob, shared: int, templates: int) -> Applier:
     """The worker of ``job`` over the shared block at ``shared``, ready for records and polling.
+
+    ``templates``: address of the table of templates.
 
     Raises DpdkError when something the master should have made is missing.
     """
@@ -78,6 +80,7 @@ def build(job: WorkerJob, shared: int) -> Applier:
     zone = eal.memzone_find(plan.connections_zone(job.index))
     if zone is None:
         raise DpdkError(f"connection table of worker {job.index} not found")
+    worker.attach_templates(templates)
     worker.attach_table(*zone, job.capacity)
     _attach_rings(worker, job)
     Control(Ipvs(worker.address).control).idle_sleep_us = job.idle_sleep_us

@@ -16,6 +16,7 @@ from ipvs.table import Table
 from ipvs.worker import shared_offsets
 from netdev import eal, ethdev
 from netdev.port import Port, PortStruct
+from runtime.intrinsics import load64
 from stack.drops import DROP_SLOTS, REASONS
 from tools.control.providers import DestCounters, LaddrCounters
 from tools.daemon.plan import PortPlan
@@ -51,9 +52,10 @@ class SharedCounters:
     def dest_counters(self, cid: int, dest_id: int) -> DestCounters:
         s = DestStats(self._part(cid, "dest_stats") + dest_id * STATS_SIZE)
         packets, sizes = s.packets, s.bytes
+        templates = load64(self._part(cid, "dest_templates") + dest_id * 8)
         return DestCounters(
-            s.conns, packets[0], packets[1], sizes[0], sizes[1], s.active, s.inactive
-        )
+            s.conns, packets[0], packets[1], sizes[0], sizes[1], s.active, s.inactive, templates
+        )  # fmt: skip
 
     def laddr_counters(self, cid: int, laddr_id: int) -> LaddrCounters:
         s = LaddrStats(self._part(cid, "laddr_stats") + laddr_id * LADDR_STATS_SIZE)

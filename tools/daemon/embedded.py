@@ -7,7 +7,7 @@ import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ipvs import table
+from ipvs import table, templates
 from ipvs.apply import Applier
 from ipvs.context import Ipvs
 from ipvs.loop import run
@@ -21,7 +21,7 @@ from tools.control.errors import Code, ControlError
 from tools.control.inprocess import InProcessTransport
 from tools.control.providers import ConnectionPage, Lcore, NeighbourRow
 from tools.control.state import ControlState
-from tools.daemon import link_local, listing, plan
+from tools.daemon import link_local, listing, plan, template_list
 from tools.daemon.build import build
 from tools.daemon.commands import run_line
 from tools.daemon.counters import SharedCounters
@@ -55,6 +55,8 @@ class Embedded:
         self.started: list[StartedPort] = [start_one(p, self.pool) for p in self.plans]
         self.memory = Memory()
         self.shared = self.memory.take(shared_offsets()[1])
+        self.template_table = self.memory.take(templates.templates_bytes(conf.template_table_size))
+        templates.initialise(self.template_table, conf.template_table_size)
         self.applier = self._applier(capacity)
         self.address = self.applier.worker.address
         self.counters = SharedCounters(
@@ -76,7 +78,7 @@ class Embedded:
         job = WorkerJob(
             self.name, 0, 1, [], jobs, capacity, replicas, 0, DEFAULT_KEY.hex()
         )  # fmt: skip
-        return build(job, self.shared)
+        return build(job, self.shared, self.template_table)
 
     # Publisher, FleetOps, LinkOps, DaemonOps of the control plane
 
@@ -90,6 +92,14 @@ class Embedded:
         """A page of the connection list."""
         wanted = dict(match) if match else None
         page = listing.connections(self.address, cursor, limit, wanted)
+        return ConnectionPage(page["conns"], page["cursor"])
+
+    async def templates(
+        self, cursor: int, limit: int, match: Mapping[str, Any] | None
+    ) -> ConnectionPage:
+        """A page of the templates of persistence."""
+        wanted = dict(match) if match else None
+        page = template_list.templates(self.address, cursor, limit, wanted)
         return ConnectionPage(page["conns"], page["cursor"])
 
     async def neighbours(self) -> Sequence[NeighbourRow]:

@@ -43,6 +43,30 @@ class Fleet:
         done = worker >= self._count
         return ConnectionPage(rows, 0 if done else (worker << CURSOR_BITS) | entry)
 
+    async def templates(
+        self, cursor: int, limit: int, match: Mapping[str, Any] | None
+    ) -> ConnectionPage:
+        """A page of the templates of persistence, from any worker that answers: all see all."""
+        rows: list[Mapping[str, Any]] = []
+        while len(rows) < limit:
+            body = {"cursor": cursor, "limit": min(PAGE, limit - len(rows))}
+            answer = await self._ask_any(
+                "template.list", {**body, "filter": dict(match) if match else None}
+            )
+            rows += answer["conns"]
+            cursor = answer["cursor"]
+            if cursor == 0:
+                break
+        return ConnectionPage(rows, cursor)
+
+    async def _ask_any(self, kind: str, body: Any) -> Any:
+        for worker in range(self._count - 1):
+            try:
+                return await self._ask(worker, kind, body)
+            except ControlError:
+                continue
+        return await self._ask(self._count - 1, kind, body)
+
     async def neighbours(self) -> Sequence[NeighbourRow]:
         """Neighbour entries of all workers, worker by worker."""
         rows = []

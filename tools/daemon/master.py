@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from ipvs import templates
 from ipvs.rss import DEFAULT_KEY
 from ipvs.worker import shared_offsets
 from netdev import eal, ethdev
@@ -98,6 +99,10 @@ class Master:
             channel = Channel.create(rings.address, plan.CHANNEL_BYTES, rings)
             self._messages.add_worker(index, channel)
         blocks = [segment.address for segment in self.segments[::2]]
+        capacity = self.settings.ipvs_defs.conn.template_table_size
+        shared = Segment.create(self.name, plan.TEMPLATES, templates.templates_bytes(capacity))
+        templates.initialise(shared.address, capacity)
+        self.segments.append(shared)
         self.counters = SharedCounters(
             blocks, {p.plan.index: (p.plan, p.number, p.info) for p in self.ports}, self.pool
         )

@@ -50,6 +50,9 @@ def channel_purpose(worker: int) -> str:
     return f"channel{worker}"
 
 
+TEMPLATES = "templates"  # shared-memory purpose of persistence's table
+
+
 def ports_of(settings: Settings) -> list[PortPlan]:
     """The ports in device order; queue counts are what the workers use."""
     result = []
@@ -126,6 +129,7 @@ def parameters(settings: Settings) -> dict[str, Any]:
         "udp_timeouts": {k: v for k, v in asdict(udp).items() if isinstance(v, int)},
         "xmit_ttl": settings.ipvs_defs.conn.xmit_ttl,
         "init_timeout": settings.ipvs_defs.conn.conn_init_timeout,
+        "template_quiescent": settings.ipvs_defs.conn.expire_quiescent_template,
         "toa": settings.ipvs_defs.tcp.toa,
         "new_isn": settings.ipvs_defs.tcp.new_isn,
         "uoa_packets": settings.ipvs_defs.udp.uoa_max_trail,

@@ -26,7 +26,7 @@ def _serve(applier: Any, port: Any) -> None:
     """Register what the master may ask and tell."""
     from ipvs.apply import ApplyError
     from runtime.messages import Refused
-    from tools.daemon import listing
+    from tools.daemon import listing, template_list
 
     address = applier.worker.address
 
@@ -43,6 +43,12 @@ def _serve(applier: Any, port: Any) -> None:
     port.on(
         "conn.list",
         lambda body: listing.connections(
+            address, body["cursor"], body["limit"], body.get("filter")
+        ),
+    )
+    port.on(
+        "template.list",
+        lambda body: template_list.templates(
             address, body["cursor"], body["limit"], body.get("filter")
         ),
     )
@@ -85,7 +91,8 @@ def start(job: WorkerJob, process: WorkerProcess) -> None:
     eal.start(job.eal)
     shared = Segment.attach(job.name, plan.shared_purpose(job.index))
     rings = Segment.attach(job.name, plan.channel_purpose(job.index))
-    applier = build(job, shared.address)
+    templates = Segment.attach(job.name, plan.TEMPLATES)
+    applier = build(job, shared.address, templates.address)
     port = WorkerPort(Channel.attach(rings.address, rings))
     _serve(applier, port)
     kept = applier.worker.recovered

@@ -1,0 +1,80 @@
+"""Persistence with real clients and two workers: a client's connections arrive at both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from lab_running import ECHO, LETTERS, Running, eventually, running
+
+from tools import lab_two_arm as net
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
+
+NEIGHBOUR = "198.18.16.77"  # another client
+TIME = 6  # seconds; no template is shorter-lived: a connection has that long to begin
+
+
+@pytest.fixture(scope="module")
+def lb() -> Iterator[Running]:
+    with running(workers=2, echo=True) as made:
+        made.client.address(f"{NEIGHBOUR}/32", "lo")
+        yield made
+
+
+def names(lb: Running, vip: str, count: int, source: str = net.CLIENT_HOST) -> set[str]:
+    """Real servers that answer so many requests of a client."""
+    done = lb.client.call(
+        "curl", "-sS", "--fail", "--fail-early", "--max-time", "10", "--interface", source,
+        "-H", "Connection: close", f"http://{vip}/?[1-{count}]", timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return {line.split()[0] for line in done.stdout.splitlines()}
+
+
+def persistent(lb: Running, vip: str) -> dict[str, int]:
+    """Templates by real server."""
+    return {row["addr"]: row["persist"] for row in lb.listed("tcp", vip, 80)["dests"]}
+
+
+@pytest.mark.parametrize("mode", ["fullnat", "nat", "dr"])
+def test_a_client_stays_with_its_server_at_both_workers(lb: Running, mode: str) -> None:
+    vip = lb.service(mode)
+    lb.op(f"ipvsadm -E -t {vip}:80 -p")
+    (first,) = names(lb, vip, 40)
+    assert {row["cid"] for row in lb.connections(vip)} == {1, 2}
+    others = {name for turn in range(3) for name in names(lb, vip, 5, NEIGHBOUR)}
+    assert len(others) == 1
+    assert names(lb, vip, 10) == {first}
+    assert sum(persistent(lb, vip).values()) == 2
+    listing = lb.op(f"ipvsadm -Ln --persistent-conn -t {vip}:80").splitlines()
+    assert listing[2] == f"TCP  {vip}:80 rr persistent 360"
+    rows = [row for row in lb.op("ipvsadm -Lnc --persistent-conn").splitlines() if vip in row]
+    assert sorted(row.split()[3] for row in rows) == sorted(
+        [f"{net.CLIENT_HOST}:0", f"{NEIGHBOUR}:0"]
+    )
+    assert all(row.startswith("[0]tcp ") and " TCP_NONE " in row for row in rows)
+
+    # The server is drained: its client stays.  It is removed: the client gets another one.
+    address = next(a for a, node in lb.servers.items() if node.name.endswith(first))
+    lb.op(f"ipvsadm -e -t {vip}:80 -r {address}:80 -w 0 -{LETTERS[mode]}")
+    assert names(lb, vip, 10) == {first}
+    lb.op(f"ipvsadm -d -t {vip}:80 -r {address}:80")
+    (second,) = names(lb, vip, 20)
+    assert second != first
+
+
+def test_a_mask_and_the_end_of_time(lb: Running) -> None:
+    vip = lb.service("fullnat", ECHO, proto="udp")
+    lb.op(f"ipvsadm -E -u {vip}:{ECHO} -p {TIME} -M 255.255.0.0 --conn-timeout 1")
+    report = lb.ask("udp", vip, ECHO, 60)
+    assert report["lost"] == 0 and len(report["servers"]) == 1
+    assert f"persistent {TIME} mask 255.255.0.0" in lb.op(f"ipvsadm -Ln -u {vip}:{ECHO}")
+    assert f"-p {TIME} -M 255.255.0.0" in lb.op("ipvsadm -Sn")
+    key = {"af": "inet", "proto": "udp", "addr": vip, "port": ECHO}
+
+    def left() -> int:
+        return sum(row["persist"] for row in lb.control.call("svc.list", svc=key)[0]["dests"])
+
+    assert left() == 1
+    eventually(lambda: left() == 0, TIME + 15, "the template ends")
