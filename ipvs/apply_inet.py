@@ -164,7 +164,7 @@ class InetRecords:
         """Tunable settings; names the worker does not know are ignored."""
         w, stack = self.context, self.stack
         if "tcp_timeouts" in body or "udp_timeouts" in body:
-            tcp.fill_tables(w.states, body.get("tcp_timeouts"), body.get("udp_timeouts"))
+            tcp.set_timeouts(w.states, body.get("tcp_timeouts"), body.get("udp_timeouts"))
         for name in NUMBERS:
             if body.get(name) is not None:
                 setattr(w, name, int(body[name]))

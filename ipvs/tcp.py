@@ -111,11 +111,19 @@ def fill_tables(
             t.next[path * 128 + EVENT_ILLEGAL * 16 + state] = state
     for flags in range(64):
         t.event[flags] = event_of(flags)
-    for state, (name, seconds) in enumerate(TCP_TIMEOUTS.items()):
-        t.tcp_timeout[state] = (tcp or {}).get(name, seconds)
-    for state, (name, seconds) in enumerate(UDP_TIMEOUTS.items()):
-        t.udp_timeout[state] = (udp or {}).get(name, seconds)
+    set_timeouts(address, tcp or {}, udp or {})
     _fill_sctp(t)
+
+
+def set_timeouts(address: int, tcp: dict[str, int] | None, udp: dict[str, int] | None) -> None:
+    """Write timeouts (seconds; missing names get the default); None leaves a protocol's as is."""
+    t = StateTables(address)
+    if tcp is not None:
+        for state, (name, seconds) in enumerate(TCP_TIMEOUTS.items()):
+            t.tcp_timeout[state] = tcp.get(name, seconds)
+    if udp is not None:
+        for state, (name, seconds) in enumerate(UDP_TIMEOUTS.items()):
+            t.udp_timeout[state] = udp.get(name, seconds)
 
 
 def _fill_sctp(t: Any) -> None:

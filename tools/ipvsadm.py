@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from tools.cli import ipvs_access as access
 from tools.cli import ipvs_changes as changes
+from tools.cli import ipvs_timeouts as timeouts
 from tools.cli.entry import console_command
 from tools.cli.ipvs_connections import list_connections
 from tools.cli.ipvs_help import HELP, VERSION
@@ -89,7 +90,9 @@ def _print(text: str) -> Callable[[Session, Line], int]:
 def _list(session: Session, line: Line) -> int:
     if "connection" in line.given:
         return list_connections(session, line)
-    if line.given & {"timeout", "daemon"}:
+    if "timeout" in line.given:
+        return timeouts.show_timeouts(session, line)
+    if "daemon" in line.given:
         return _refuse(session, line)
     return list_services(session, line)
 
@@ -99,8 +102,7 @@ def _refuse(session: Session, line: Line) -> int:
     raise ControlError(
         NOT_SUPPORTED,
         "not support",
-        "dpvs has no connection synchronisation and no global timeouts "
-        "(timeouts: see --conn-timeout)",
+        "dpvs has no connection synchronisation",
     )
 
 
@@ -125,7 +127,7 @@ _COMMANDS: dict[str, Callable[[Session, Line], int]] = {
     "list": _list,
     "save": save_rules,
     "restore": _restore,
-    "set": _refuse,
+    "set": timeouts.set_timeouts,
     "start-daemon": _refuse,
     "stop-daemon": _refuse,
     "help": _print(HELP),

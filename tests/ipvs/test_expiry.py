@@ -13,7 +13,7 @@ from ipvs.entry import Entry
 from ipvs.expire import remaining_ms
 from ipvs.laddr import LaddrStats
 from ipvs.table import Table, entry_of
-from ipvs.tcp import TCP_TIMEOUTS
+from ipvs.tcp import EST, TCP_STATES, TCP_TIMEOUTS, UDP_NORMAL, StateTables
 from runtime.jit import JIT
 from runtime.wheel import SLOT_SHIFT
 from tests import oracle
@@ -185,3 +185,29 @@ def test_a_timeout_longer_than_the_clock_is_cut():
     assert remaining_ms(entry, 1000) == Entry(entry).timeout * 1000 == 2_000_000_000
     assert remaining_ms(entry, 1000 + 1_999_999_999) == 1
     assert remaining_ms(entry, 1000 + 2_000_000_000) == 0
+
+
+def test_changing_the_timeouts_of_one_protocol_leaves_the_others():
+    rig = Rig()
+    t = StateTables(rig.w.states)
+    rig.apply("param.set", udp_timeouts={"normal": 50})
+    rig.apply("param.set", tcp_timeouts={"established": 900})
+    assert (t.udp_timeout[UDP_NORMAL], t.tcp_timeout[EST]) == (50, 900)
+    rig.apply("param.set", udp_timeouts={"normal": 60})
+    assert (t.udp_timeout[UDP_NORMAL], t.tcp_timeout[EST]) == (60, 900)
+
+
+def test_a_services_own_timeout_is_that_of_established_tcp():
+    rig = balancer(conn_timeout=500, mode="dr")
+    entry = Entry(entry_of(rig.w.table, 1))
+    seen = []
+    for flags in ("S", "A", "A", "FA", "A"):
+        rig.exchange(0, packet(0, flags))
+        seen.append((TCP_STATES[entry.state], entry.timeout))
+    assert seen[0] == ("SYN_RECV", 30) and seen[1] == seen[2] == ("TCP_EST", 500)
+    assert seen[3] == ("FIN_WAIT", 7)
+    # An edit is about connections that begin later.
+    rig.exchange(0, packet(1))
+    service(rig, [dest(0, mode="dr")], conn_timeout=0)
+    rig.exchange(0, packet(1, "A"), packet(2), packet(2, "A"))
+    assert [Entry(entry_of(rig.w.table, n)).timeout for n in (2, 3)] == [500, 90]

@@ -165,10 +165,8 @@ def test_daemon_down(command):
 @pytest.mark.parametrize(
     "command",
     [
-        "--set 900 120 300",
         "--start-daemon master --mcast-interface d0 --syncid 1",
         "--stop-daemon backup",
-        "-L --timeout",
         "-L --daemon",
     ],
 )

@@ -31,6 +31,8 @@ Showing, saving:
                                     --persistent-conn --nosort --cpu
   -L -c [--sockpair PAIR]           list connections; PAIR is proto:ip:port:vip:vport,
                                     [ip] and [vip] in brackets for IPv6
+      --set TCP TCPFIN UDP          seconds idle connections live; 0: as it is
+  -L --timeout                      list these
   -S, --save [-n]                   write the rules as command lines
   -R, --restore                     read such lines from standard input
   -h, --help        -v, --version

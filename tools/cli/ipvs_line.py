@@ -58,6 +58,7 @@ class Line:
     entry: str = ""
     cpu: int = 0
     sockpair: dict[str, Any] | None = None
+    timeouts: tuple[int, ...] = ()
 
     @property
     def view(self) -> str | None:
@@ -71,6 +72,8 @@ def read_line(argv: list[str], names: Names) -> Line:
     check(scanned.command, scanned.options)
     line = Line(scanned.command, {option for option, _ in scanned.options})
     _check_words(scanned.command, scanned.command_value, scanned.words)
+    if line.command == "set":
+        line.timeouts = tuple(int(word) for word in scanned.words[:3])
     _read_service(line, scanned.options, names)
     checks: list[str] = []
     for option, value in scanned.options:

@@ -10,6 +10,7 @@ from .matches import MatchKey
 from .routes import Route, RouteKey
 from .services import Dest, Service, endpoint
 from .state import ControlState
+from .timeouts import timeout_lines
 
 _ROUTE = {4: "dpip route", 6: "dpip -6 route"}
 _MODE_SWITCHES = {"fullnat": "-b", "nat": "-m", "dr": "-g", "tunnel": "-i", "snat": "-J"}
@@ -156,5 +157,6 @@ def command_lines(state: ControlState) -> list[str]:
             for row in state.schedulers.rows()
             if row["path"]
         ),
+        *timeout_lines(state.operator_timeouts),
         *(line for service in state.ipvs.services for line in _service_lines(state, service)),
     ]

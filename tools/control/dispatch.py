@@ -15,6 +15,7 @@ from . import (
     handlers_link,
     handlers_route,
     handlers_sched,
+    handlers_timeouts,
     support,
 )
 from .context import Context, Handler
@@ -31,6 +32,7 @@ HANDLERS: dict[str, Handler] = {
     **handlers_link.HANDLERS,
     **handlers_admin.HANDLERS,
     **handlers_sched.HANDLERS,
+    **handlers_timeouts.HANDLERS,
 }
 
 _log = logging.getLogger(__name__)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import replication as stream
+from . import timeouts
 from .devices import DeviceTable
 from .inet_control import InetControl
 from .ipvs_control import IpvsControl
@@ -42,6 +43,7 @@ class ControlState:
         self.inet = InetControl(publisher, self.pools, clock, self.ipvs.pool_changed, devices)
         self._publisher = publisher
         self._params: dict[str, Any] = {}
+        self.operator_timeouts: dict[str, int] = {}
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -54,6 +56,17 @@ class ControlState:
         if new:
             self._params.update(new)
             self._publisher.publish(*stream.params_set(new))
+
+    def set_timeouts(self, chosen: Mapping[str, int]) -> None:
+        """Timeouts an operator chose (ipvsadm --set), until the configuration is read again."""
+        tcp, udp = timeouts.applied(self._params, chosen)
+        self.set_params({"tcp_timeouts": tcp, "udp_timeouts": udp})
+        self.operator_timeouts |= chosen
+
+    def set_configured(self, changes: Mapping[str, Any]) -> None:
+        """Set run-time parameters as the configuration has them: it wins over --set."""
+        self.operator_timeouts.clear()
+        self.set_params(changes)
 
     def _differs(self, name: str, value: Any) -> bool:
         return name not in self._params or self._params[name] != value

@@ -269,7 +269,7 @@ class Master:
     def reload(self) -> None:
         """Read the configuration again; what may change at run time does."""
         self.settings = reload(
-            self.config, self.settings, self.state.set_params, self._log_sink.configure
+            self.config, self.settings, self.state.set_configured, self._log_sink.configure
         )
 
     def set_link(self, dev_id: int, item: str, value: str) -> None:
