@@ -17,7 +17,7 @@ from ipvs.entry import MODE_NAT, MODES
 from ipvs.extra import ExtraMemory
 from ipvs.proxy import PROXY_KINDS
 from ipvs.rss import Rss
-from ipvs.service import PERSISTENT, ServiceStruct
+from ipvs.service import PERSISTENT, QUIC, ServiceStruct
 from stack import route, route6
 from stack.address6 import words
 
@@ -200,6 +200,8 @@ class ServiceRecords(InetRecords, SchedulerRecords):
         record.nat = 1 if any(MODES[d["mode"]] == MODE_NAT for d in dests) else 0
         record.ops = 1 if "ops" in body.get("flags", ()) and body["proto"] == "udp" else 0
         record.sticky = PERSISTENT if body.get("persistent") else 0
+        if "quic" in body.get("flags", ()) and match is None:
+            record.sticky |= QUIC
         images = [self._dest(dest, number) for dest in dests]
         before = self.service_dests.get(number, [])
         gone, same = set(before) - set(ids), int(before == ids)

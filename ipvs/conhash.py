@@ -28,6 +28,7 @@ from runtime.intrinsics import (
 )
 from runtime.jit import compiled
 from runtime.pointers import view
+from stack.byteorder import swap64
 from stack.headers import PROTO_UDP, Udp
 
 MASK = 0xFFFFFFFF
@@ -146,14 +147,6 @@ def gquic_id(l4):
     if l4 != 0 and Udp(l4).length >= 17 and load8(l4 + 8) & GQUIC_HAS_ID:
         return l4 + 9
     return 0
-
-
-@compiled
-def swap64(raw):
-    """Byte order of a 64-bit number turned around."""
-    a = (shr(raw, 8) & 0x00FF00FF00FF00FF) | wrap((raw & 0x00FF00FF00FF00FF) << 8)
-    b = (shr(a, 16) & 0x0000FFFF0000FFFF) | wrap((a & 0x0000FFFF0000FFFF) << 16)
-    return shr(b, 32) | wrap(b << 32)
 
 
 @compiled

@@ -23,6 +23,7 @@ SCHEDULERS = {
 }
 
 PERSISTENT = 1  # templates, see ipvs/persist.py
+QUIC = 2  # servers named by connection ids, see ipvs/quic.py
 
 
 class ServiceStruct(ctypes.Structure):

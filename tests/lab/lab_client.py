@@ -1,6 +1,7 @@
 """Clients of an echo server (tools/lab_echo.py) that check what they get; each prints JSON.
 
 lab_client.py udp ADDRESS PORT COUNT [SIZE]    datagrams, each from a socket of its own
+lab_client.py send ADDRESS PORT COUNT HEX FROM datagrams of these bytes, each from a new socket
 lab_client.py ping ADDRESS PORT                a datagram, from a new socket, per line of input
 lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines there and back
 lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
@@ -57,6 +58,18 @@ def udp(address: str, port: int, count: int, size: int = 100) -> dict[str, Any]:
         "servers": servers, "sources": sources, "order": order, "lost": lost,
         "sent_bytes": count * size, "received_bytes": received,
     }  # fmt: skip
+
+
+def send(address: str, port: int, count: int, data: str, source: str) -> dict[str, Any]:
+    """Ask ``count`` times with the same bytes from one address; answers by server."""
+    servers: Counter[str] = Counter()
+    for _ in range(count):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(3)
+            sock.bind((source, 0))
+            sock.sendto(bytes.fromhex(data), (address, port))
+            servers[sock.recv(65535).split(b" ", 1)[0].decode()] += 1
+    return {"servers": servers}
 
 
 def ping(address: str, port: int) -> dict[str, Any]:
@@ -204,6 +217,8 @@ def main() -> None:
     kind, address, port, *numbers = sys.argv[1:]
     if kind == "udp":
         result = udp(address, int(port), *(int(number) for number in numbers))
+    elif kind == "send":
+        result = send(address, int(port), int(numbers[0]), *numbers[1:])
     elif kind == "ping":
         result = ping(address, int(port))
     elif kind == "stream":

@@ -104,6 +104,8 @@ class IpvsControl:
         self._check_netmask(key, options)
         if options.ops and key.proto != "udp":
             raise ControlError(Code.INVAL, "one-packet scheduling is only for UDP services")
+        if options.quic and key.proto != "udp":
+            raise ControlError(Code.INVAL, "quic is only for UDP services")
         if options.synproxy and key.proto != "tcp":
             raise ControlError(Code.INVAL, "synproxy is only for TCP services")
         if options.proxy_protocol.startswith("v1") and key.proto != "tcp":

@@ -73,8 +73,6 @@ def service(key: AnyKey, options: ServiceOptions) -> None:
         raise _refuse("a service on port 0 (all ports) is")
     if options.synproxy:
         raise _refuse("synproxy is")
-    if options.quic:
-        raise _refuse("quic is")
     if options.proxy_protocol != "disable" and key.proto == "sctp":
         raise _refuse("proxy protocol for SCTP services is")
     for word in options.dest_check:
