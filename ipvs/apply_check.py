@@ -44,6 +44,12 @@ def _mask(value: Any) -> bool:
     return isinstance(value, str) and mask_bits(value) is not None
 
 
+def _quic_lb(value: Any) -> bool:
+    """Length of server ids and number of the configuration."""
+    whole = isinstance(value, list | tuple) and len(value) == 2
+    return whole and value[0] in range(1, 16) and value[1] in range(7)
+
+
 def _mac(value: Any) -> bool:
     try:
         return isinstance(value, str) and len(bytes.fromhex(value.replace(":", ""))) == 6
@@ -65,6 +71,7 @@ SERVER: dict[str, Check] = {
     "id": _number(0, MAX_DESTS - 1), "addr": _end, "port": U16, "mode": _one_of(*MODES),
     "weight": _number(-(1 << 31), (1 << 31) - 1), "u_thresh?": U32, "inhibited?": _number(0, 1),
     "pool?": _number(0, MAX_LADDRS - 1),
+    "server_id?": lambda value: isinstance(value, bytes) and len(value) < 16,
     "slow_start?": _number(0, 86400), "since?": _number(0, 1 << 62),
 }  # fmt: skip
 
@@ -109,6 +116,7 @@ FIELDS: dict[str, dict[str, Check]] = {
         "proto": _one_of("tcp", "udp", "sctp", "icmp", "icmpv6"), "match?": _match,
         "sched": _text,
         "dests": _list(_server), "persistent?": U32, "netmask?": _mask,
+        "quic_lb?": _quic_lb,
         "laddrs": _list(_number(0, MAX_LADDRS - 1)), "conn_timeout?": U32,
         "proxy_protocol?": _one_of(*PROXY_KINDS),
         "flags?": _list(lambda flag: isinstance(flag, str)),

@@ -14,8 +14,9 @@ from ipvs.apply_rules import check_match, rules_image
 from ipvs.apply_schedulers import SchedulerRecords
 from ipvs.dest import DestStruct
 from ipvs.entry import MODE_NAT, MODES
-from ipvs.extra import ExtraMemory
+from ipvs.extra import Extra, ExtraMemory
 from ipvs.proxy import PROXY_KINDS
+from ipvs.quic_lb import id_table
 from ipvs.rss import Rss
 from ipvs.service import PERSISTENT, QUIC, ServiceStruct
 from stack import route, route6
@@ -202,6 +203,7 @@ class ServiceRecords(InetRecords, SchedulerRecords):
         record.sticky = PERSISTENT if body.get("persistent") else 0
         if "quic" in body.get("flags", ()) and match is None:
             record.sticky |= QUIC
+            self._give_server_ids(extra, body)
         images = [self._dest(dest, number) for dest in dests]
         before = self.service_dests.get(number, [])
         gone, same = set(before) - set(ids), int(before == ids)
@@ -217,6 +219,16 @@ class ServiceRecords(InetRecords, SchedulerRecords):
         )  # fmt: skip
         # Only now: until the operations were done, packets used the lists of before.
         self.lists[number], self.service_dests[number] = lists, ids
+
+    def _give_server_ids(self, extra: ExtraMemory, body: dict[str, Any]) -> None:
+        """QUIC-LB: enter the servers' ids, all of the service's length."""
+        length, config = body.get("quic_lb") or (0, 0)
+        given = {dest["id"]: dest.get("server_id") or b"" for dest in body["dests"]}
+        ids = {dest: id_ for dest, id_ in given.items() if length and len(id_) == length}
+        extra.server_ids = id_table(ids)
+        fields = Extra(extra.address)
+        fields.quic_length, fields.quic_config, fields.quic_count = length, config, len(ids)
+        fields.quic_ids = ctypes.addressof(extra.server_ids)
 
     def _change_rules(
         self, number: int, proto: int, match: dict[str, Any] | None

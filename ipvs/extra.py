@@ -49,6 +49,10 @@ class ExtraStruct(ctypes.Structure):
         ("persistent", ctypes.c_int64),  # ms a template lives, 0 = no persistence
         ("mask_high", ctypes.c_int64),  # which part of a client's address counts, as on the wire:
         ("mask_low", ctypes.c_int64),  # IPv4 in the low 32 bits of this one
+        ("quic_length", ctypes.c_int64),  # bytes of QUIC-LB server ids, 0 = none
+        ("quic_config", ctypes.c_int64),
+        ("quic_ids", ctypes.c_int64),  # ServerIdStruct[quic_count], sorted
+        ("quic_count", ctypes.c_int64),
         ("call", CallStruct),
     ]
 
@@ -63,6 +67,7 @@ class ExtraMemory:
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self.struct = ExtraStruct()
+        self.server_ids: Any = None  # of QUIC-LB
         self.scheduler = ""  # name of the user-written one
         self.address = ctypes.addressof(self.struct)
         extra = Extra(self.address)

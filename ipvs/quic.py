@@ -6,6 +6,8 @@ the last bytes of its own address, and its port if it likes.  Bits, most signifi
 
     8 any | 3 bytes of address, less 1 | 1 port is there | address | [16 port] | nonce, 32 or more
 
+With QUIC-LB it is a number that the operator gave the server (ipvs/quic_lb.py).
+
 A server that is named gets the packet whatever its weight.  Only a connection's very first packets,
 whose ids the client invents (Initial and 0-RTT), go to none that gets no new connections.
 """
@@ -14,7 +16,9 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
 from ipvs.dest import DEST_SIZE, Dest, usable
+from ipvs.extra import Extra
 from ipvs.pick import l4_of
+from ipvs.quic_lb import routed
 from ipvs.service import IdList, Service
 from runtime.intrinsics import load8, load32, wrap
 from runtime.jit import compiled
@@ -23,7 +27,7 @@ from stack.headers import PROTO_UDP, Udp
 
 LONG, FIXED = 0x80, 0x40  # bits of the first byte (RFC 8999 5, RFC 9000 17)
 LONG_ID_AT = 6  # behind first byte, version and length
-MOST = 20  # bytes of an id
+LEAST, MOST = 7, 20  # bytes of an id
 TYPE = 0x30
 FROM_SERVER = 0x20  # Handshake and Retry: the types whose id the server chose
 VERSION_2 = 0x6B3343CF  # RFC 9369: types are numbered otherwise
@@ -86,18 +90,11 @@ def is_named(dest, address, size, port):
 
 
 @compiled
-def server_of(ipvs, service, packet):
-    """Real server that a packet's connection id names, or -1."""
+def by_address(ipvs, service, at, room):
+    """Real server whose address is in the connection id at ``at`` (of ``room`` bytes), or -1."""
     w = Ipvs(ipvs)
     s = Service(service)
-    if (Packet(packet).ports >> 32) & 0xFF != PROTO_UDP:
-        return -1
-    l4 = l4_of(packet)
-    at = id_of(l4)
-    if at == 0:
-        return -1
-    room = id_room(l4)
-    if room < 7:
+    if room < LEAST:
         return -1
     form = load8(at + 1)
     size = (form >> 5) + 1
@@ -111,5 +108,24 @@ def server_of(ipvs, service, packet):
     for i in range(s.dest_count):
         dest = w.dests + ids.id[i] * DEST_SIZE
         if Dest(dest).present and is_named(dest, address, size, port):
-            return ids.id[i] if usable(w.dests, ids.id[i]) or invented(l4) == 0 else -1
+            return ids.id[i]
     return -1
+
+
+@compiled
+def server_of(ipvs, service, packet):
+    """Real server that a packet's connection id names, or -1."""
+    w = Ipvs(ipvs)
+    if (Packet(packet).ports >> 32) & 0xFF != PROTO_UDP:
+        return -1
+    l4 = l4_of(packet)
+    at = id_of(l4)
+    if at == 0:
+        return -1
+    if Extra(Service(service).extra).quic_length:
+        number = routed(service, at, id_room(l4))
+    else:
+        number = by_address(ipvs, service, at, id_room(l4))
+    if number >= 0 and usable(w.dests, number) == 0 and invented(l4):
+        return -1
+    return number

@@ -4,6 +4,7 @@ import pytest
 from cli_fakes import DOWN, VIP, FakeTransport, daemon_with, key, run_ipvsadm, server, service
 
 from tools.cli.ipvs_line import read_line
+from tools.cli.ipvs_suffixes import service_suffixes
 from tools.client import ControlError
 
 NEW_SERVICE = {
@@ -325,3 +326,17 @@ def test_restore_of_what_is_not_text(tmp_path):
 def test_of_several_views_one_wins():
     line = read_line(["-L", "--persistent-conn", "--rate", "--stats"], None)
     assert line.view == "stats"
+
+
+def test_quic_lb_lengths_and_server_ids():
+    added = run_ipvsadm("-A -u 10.0.0.1:443 --quic-lb 4,3", FakeTransport()).only_call[1]
+    assert (added["quic"], added["quic_lb"]) == (True, "4,3")
+    assert "quic_lb" not in run_ipvsadm("-A -u 10.0.0.1:443 --quic", FakeTransport()).only_call[1]
+    for word, sent in (("0a0b", {"server_id": "0a0b"}), ("none", {"server_id": None})):
+        line = f"-e -u 10.0.0.1:443 -r 10.0.0.2:443 -b --server-id {word}"
+        fields = run_ipvsadm(line, FakeTransport()).only_call[1]
+        assert {name: fields[name] for name in sent} == sent
+    fields = run_ipvsadm("-e -u 10.0.0.1:443 -r 10.0.0.2:443 -b", FakeTransport()).only_call[1]
+    assert "server_id" not in fields
+    entry = {"svc": key("udp", "10.0.0.1", 443), "quic": True, "quic_lb": "4,3"}
+    assert service_suffixes(entry) == " quic quic-lb 4,3"

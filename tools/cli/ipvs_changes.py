@@ -17,7 +17,8 @@ def add_service(session: Session, line: Line) -> int:
         ops="ops" in line.given,
         synproxy=line.synproxy,
         expire_quiescent="expire-quiescent" in line.given,
-        quic="quic" in line.given,
+        quic="quic" in line.given or "quic-lb" in line.given,
+        **_quic_lb(line),
         hash_target=line.hash_target,
         **_scheduler_flags(line),
         **_always_sent(line),
@@ -38,6 +39,7 @@ def edit_service(session: Session, line: Line) -> int:
         fields.update(_scheduler_flags(line))
     if "slow-start" in line.given:
         fields["slow_start"] = line.slow_start
+    fields.update(_quic_lb(line))
     for option, field, value in (
         ("persistent", "persistent", line.persistent),
         ("netmask", "netmask", line.netmask),
@@ -54,6 +56,10 @@ def edit_service(session: Session, line: Line) -> int:
 def _scheduler_flags(line: Line) -> dict[str, Any]:
     fields: dict[str, Any] = {"sched_flags": line.sched_flags} if line.sched_flags else {}
     return fields | ({"slow_start": line.slow_start} if "slow-start" in line.given else {})
+
+
+def _quic_lb(line: Line) -> dict[str, Any]:
+    return {"quic_lb": line.quic_lb} if "quic-lb" in line.given else {}
 
 
 def _always_sent(line: Line) -> dict[str, Any]:
@@ -100,6 +106,7 @@ def _put_server(session: Session, line: Line, request: str) -> int:
         weight=line.weight,
         u_thresh=line.u_thresh,
         l_thresh=line.l_thresh,
+        **({"server_id": line.server_id or None} if "server-id" in line.given else {}),
     )
     return 0
 

@@ -52,7 +52,8 @@ Options of services:
   -j, --synproxy enable|disable     answer TCP handshakes for the real servers
       --conn-timeout SECONDS        lifetime of idle established connections; 0 = protocol default
       --expire-quiescent            drop connections to real servers that are taken out
-      --quic                        the service speaks QUIC
+      --quic                        QUIC: connection ids name the real server
+      --quic-lb LENGTH[,CONFIG]     ... as in QUIC-LB: bytes of server ids, configuration 0-6
       --proxy-protocol VERSION      disable, v1, v2, v1-insecure, v2-insecure
       --dest-check CHECK            disable, default, tcp, udp, sctp, ping, or
                                     DOWN,UP,WAITs,MIN-MAXs or DOWN,WAITs (may be repeated)
@@ -62,6 +63,7 @@ Options of real servers:
   -w, --weight NUMBER               0 to 65535, default 1
   -x, --u-threshold NUMBER          no new connections above this many
   -y, --l-threshold NUMBER          until they fall below this many
+      --server-id HEX|none          its id in QUIC-LB connection ids (-e without: as it was)
 Options of local addresses and access lists:
   -z, --laddr ADDRESS               -F, --ifname DEVICE
   -k, --blklst ENTRY                -2, --whtlst ENTRY

@@ -67,6 +67,8 @@ _ORDER = (
     "hash-target",
     "sched-flags",
     "slow-start",
+    "quic-lb",
+    "server-id",
     "cpu",
     "expire-quiescent",
     "whtlst-address",
@@ -89,9 +91,11 @@ def _rule(needs: str = "", allows: str = "", one_of: str = "") -> Rule:
 _SERVICE_RULE = _rule(
     SERVICE,
     "scheduler persistent netmask ops synproxy hash-target sched-flags slow-start "
-    "expire-quiescent",
+    "expire-quiescent quic-lb",
 )
-_SERVER_RULE = _rule(f"{SERVICE} real-server", f"{FORWARD} weight u-threshold l-threshold")
+_SERVER_RULE = _rule(
+    f"{SERVICE} real-server", f"{FORWARD} weight u-threshold l-threshold server-id"
+)
 
 RULES = {
     "add-service": _SERVICE_RULE,

@@ -46,6 +46,7 @@ class Line:
     netmask: str | None = None
     synproxy: bool = False
     conn_timeout: int = 0
+    quic_lb: str = ""
     proxy_protocol: str = "disable"
     dest_check: list[str] = field(default_factory=list)
     server: tuple[str, int] | None = None
@@ -53,6 +54,7 @@ class Line:
     weight: int = 1
     u_thresh: int = 0
     l_thresh: int = 0
+    server_id: str = ""
     laddr: str = ""
     ifname: str = ""
     entry: str = ""
@@ -158,6 +160,10 @@ def _read_option(line: Line, option: str, value: str | None, names: Names) -> No
             line.u_thresh = values.number(text, 0, values.INT_MAX, "u_threshold")
         case "l-threshold":
             line.l_thresh = values.number(text, 0, values.INT_MAX, "l_threshold")
+        case "quic-lb":
+            line.quic_lb = text
+        case "server-id":
+            line.server_id = "" if text == "none" else text
         case "laddr":
             line.laddr = values.local_address(text, names)
         case "ifname":

@@ -93,6 +93,8 @@ OPTIONS = (
     Option("synproxy", "j", _VALUE),
     Option("expire-quiescent"),
     Option("quic"),
+    Option("quic-lb", "", _VALUE),
+    Option("server-id", "", _VALUE),
     Option("conn-timeout", "", _VALUE),
     Option("proxy-protocol", "", _VALUE),
     Option("dest-check", "", _VALUE),

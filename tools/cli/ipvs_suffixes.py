@@ -30,6 +30,8 @@ def service_suffixes(entry: dict[str, Any]) -> str:
         words.append("expire-quiescent")
     if entry.get("quic") and entry["svc"].get("proto") == "udp":
         words.append("quic")
+        if lb := entry.get("quic_lb"):
+            words.append(f"quic-lb {lb}")
     words.extend(_check_words(entry.get("dest_check") or []))
     return "".join(f" {word}" for word in words)
 

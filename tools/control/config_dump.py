@@ -96,6 +96,8 @@ def _service_line(service: Service) -> str:
         words.append(f"-M {options.netmask}")
     words += ["-o"] * options.ops + ["-j enable"] * options.synproxy
     words += ["--expire-quiescent"] * options.expire_quiescent + ["--quic"] * options.quic
+    if options.quic_lb:
+        words.append(f"--quic-lb {options.quic_lb}")
     if options.conn_timeout:
         words.append(f"--conn-timeout {options.conn_timeout}")
     if options.proxy_protocol != "disable":
@@ -109,6 +111,8 @@ def _dest_line(service: Service, dest: Dest) -> str:
     words.append(f"{_MODE_SWITCHES[options.mode]} -w {options.weight}")
     if options.u_thresh or options.l_thresh:
         words.append(f"-x {options.u_thresh} -y {options.l_thresh}")
+    if options.server_id:
+        words.append(f"--server-id {options.server_id}")
     return " ".join(words)
 
 

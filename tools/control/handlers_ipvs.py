@@ -54,7 +54,9 @@ def _dest_add(context: Context, fields: Fields) -> None:
 
 
 def _dest_edit(context: Context, fields: Fields) -> None:
-    svc, key, options = read_key(fields), read_dest_key(fields), read_dest_options(fields)
+    svc, key = read_key(fields), read_dest_key(fields)
+    known = context.state.ipvs.services.find(svc, Code.INVAL).dests.get(key)
+    options = read_dest_options(fields, "" if known is None else known.options.server_id)
     inhibited = fields.flag("inhibited", default=False)
     fields.done()
     context.state.ipvs.edit_dest(svc, key, options, inhibited)

@@ -36,6 +36,7 @@ def options_map(service: Service) -> dict[str, Any]:
         "conn_timeout": options.conn_timeout,
         "expire_quiescent": options.expire_quiescent,
         "quic": options.quic,
+        "quic_lb": options.quic_lb,
         "proxy_protocol": options.proxy_protocol,
         "hash_target": options.hash_target,
         "sched_flags": list(options.sched_flags),
@@ -53,6 +54,7 @@ def dest_map(dest: Dest) -> dict[str, Any]:
         "weight": dest.options.weight,
         "u_thresh": dest.options.u_thresh,
         "l_thresh": dest.options.l_thresh,
+        "server_id": dest.options.server_id,
     }
 
 

@@ -16,6 +16,7 @@ from .ids import IdPool
 from .inettypes import Address, is_host_address
 from .laddrs import LocalPools
 from .matches import MAX_MATCHES, MatchKey
+from .quic_lb import check_server_id
 from .schedulers import SchedulerControl
 from .services import (
     MAX_DESTS,
@@ -102,6 +103,8 @@ class IpvsControl:
             )
         self._check_hashing(key, options)
         self._check_netmask(key, options)
+        if options.quic_lb and not options.quic:
+            raise ControlError(Code.INVAL, "quic-lb is only for services with quic")
         if options.ops and key.proto != "udp":
             raise ControlError(Code.INVAL, "one-packet scheduling is only for UDP services")
         if options.quic and key.proto != "udp":
@@ -138,6 +141,8 @@ class IpvsControl:
         """Give a service other options; INVAL when there is no such service."""
         service = self.services.find(key, Code.INVAL)
         self._check_options(key, options)
+        for dest in service.dests.values():
+            check_server_id(service, options.quic_lb, dest.key, dest.options.server_id)
         if options != service.options:
             service.options = options
             self._publish(service)
@@ -176,6 +181,7 @@ class IpvsControl:
             raise ControlError(Code.INVAL, f"real server {key} needs a port")
         self._check_mode(svc, key, options)
         self._check_dest(svc, key, options, Code.NOTSUPP)
+        check_server_id(service, service.options.quic_lb, key, options.server_id)
         if key in service.dests:
             raise ControlError(Code.EXIST, f"{key} is already a real server of {svc}")
         if len(service.dests) >= MAX_DESTS_PER_SERVICE:
@@ -219,6 +225,7 @@ class IpvsControl:
         dest = service.dest(key)
         self._check_mode(svc, key, options)
         self._check_dest(svc, key, options, Code.INVAL)
+        check_server_id(service, service.options.quic_lb, key, options.server_id)
         changed = replace(dest, options=options, inhibited=inhibited)
         if not dest.record["weight"] and changed.record["weight"]:
             # Back among those that get connections: it starts slowly again.

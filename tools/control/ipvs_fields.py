@@ -10,6 +10,7 @@ from .devices import DeviceTable
 from .errors import Code
 from .fields import Fields
 from .matches import read_match
+from .quic_lb import quic_lb_numbers
 from .services import AnyKey, DestKey, DestOptions, LaddrRef, ServiceKey, ServiceOptions
 
 #: 31 days, the limit of ipvsadm -p
@@ -56,6 +57,7 @@ def read_options(fields: Fields, base: ServiceOptions) -> ServiceOptions:
         conn_timeout=fields.integer("conn_timeout", 0, MAX_TIMEOUT, base.conn_timeout),
         expire_quiescent=fields.flag("expire_quiescent", base.expire_quiescent),
         quic=fields.flag("quic", base.quic),
+        quic_lb=_read_quic_lb(fields) if fields.has("quic_lb") else base.quic_lb,
         proxy_protocol=fields.choice("proxy_protocol", _PROXY, base.proxy_protocol),
         hash_target=(
             fields.optional_choice("hash_target", ("sip", "qid"))
@@ -82,6 +84,14 @@ def _read_netmask(fields: Fields) -> str | None:
         mask = None
     if mask is None or str(mask) != text or int(mask) == 0:
         raise fields.wrong("netmask", "a mask such as 255.255.255.0 or a length 1..128")
+    return text
+
+
+def _read_quic_lb(fields: Fields) -> str | None:
+    """LENGTH or LENGTH,CONFIGURATION as text; None for no QUIC-LB."""
+    text = fields.optional_text("quic_lb")
+    if text is not None and quic_lb_numbers(text) is None:
+        raise fields.wrong("quic_lb", "LENGTH[,CONFIGURATION]: 1..15 bytes, configuration 0..6")
     return text
 
 
@@ -112,14 +122,26 @@ def read_dest_key(fields: Fields) -> DestKey:
     return DestKey(fields.address("addr"), fields.integer("port", 0, 65535))
 
 
-def read_dest_options(fields: Fields) -> DestOptions:
-    """Fields mode, weight, u_thresh, l_thresh; absent ones mean the original's defaults."""
+def read_dest_options(fields: Fields, server_id: str = "") -> DestOptions:
+    """Fields mode, weight, u_thresh, l_thresh; absent ones mean the original's defaults.
+
+    `server_id` is what an absent one means: an edit that is silent about it leaves it.
+    """
     return DestOptions(
         mode=fields.choice("mode", support.MODES, default="dr"),
         weight=fields.integer("weight", 0, 65535, default=1),
         u_thresh=fields.integer("u_thresh", 0, MAX_THRESHOLD, default=0),
         l_thresh=fields.integer("l_thresh", 0, MAX_THRESHOLD, default=0),
+        server_id=_read_server_id(fields) if fields.has("server_id") else server_id,
     )
+
+
+def _read_server_id(fields: Fields) -> str:
+    """Hexadecimal digits of 1..15 bytes, or nothing."""
+    text = (fields.optional_text("server_id") or "").lower()
+    if re.fullmatch("([0-9a-f]{2}){0,15}", text) is None:
+        raise fields.wrong("server_id", "1 to 15 bytes in hexadecimal digits")
+    return text
 
 
 def read_laddr(fields: Fields, devices: DeviceTable) -> LaddrRef:

@@ -12,7 +12,7 @@ no-op.
     neigh.set  addr dev mac static                neigh.del  addr dev
     laddr.set  id addr dev                        laddr.del  id
     svc.set    id af proto addr port sched flags conn_timeout proxy_protocol persistent netmask
-               dests laddrs [match] [table]
+               dests laddrs [match] [table] [quic_lb]
                                                   svc.del    id
     sched.set  name code entry fixups             sched.del  name
     param.set  name: value ...
@@ -21,7 +21,7 @@ Of several routes to the same dst/plen only the preferred one is published, so t
 are a route's key; kind "local" is a /32 or /128 of this host. `via` and `src` may be None.
 svc.set's table (of hashing schedulers only) is what clients are looked up in. Its dests are newest
 first, each id addr port mode weight u_thresh l_thresh (weight 0 while inhibited; thresholds are
-for the whole fleet, a worker takes its share), those of mode snat with
+for the whole fleet, a worker takes its share), [server_id], those of mode snat with
 the id of their address's pool; laddrs lists pool ids.  A match (addr 0.0.0.0 or ::, port 0) has
 ranges src dst sport dport as (first, last), devices iif oif or None, and an order: of several that
 match, the highest is meant.
@@ -39,6 +39,7 @@ from .hashing import lookup_table
 from .laddrs import LocalPool, LocalPools
 from .matches import MatchKey
 from .neighbours import Neighbour
+from .quic_lb import quic_lb_numbers
 from .routes import Route
 from .services import Dest, Service
 
@@ -151,6 +152,7 @@ def service_set(service: Service, pools: LocalPools, devices: DeviceTable) -> Re
         "proxy_protocol": options.proxy_protocol,
         "persistent": options.persistent,
         "netmask": options.netmask,
+        **({"quic_lb": numbers} if (numbers := quic_lb_numbers(options.quic_lb)) else {}),
         "dests": [_dest(dest, pools, options.slow_start) for dest in service.newest_first()],
         "laddrs": [pool.id for pool in usable if pool is not None],
         **({} if table is None else {"table": table}),

@@ -56,6 +56,7 @@ class ServiceOptions:
     conn_timeout: int = 0
     expire_quiescent: bool = False
     quic: bool = False
+    quic_lb: str | None = None
     proxy_protocol: str = "disable"
     hash_target: str | None = None
     sched_flags: tuple[str, ...] = ()
@@ -90,6 +91,7 @@ class DestOptions:
     weight: int = 1
     u_thresh: int = 0
     l_thresh: int = 0
+    server_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class Dest:
             "weight": 0 if self.inhibited else self.options.weight,
             "u_thresh": self.options.u_thresh,
             "l_thresh": self.options.l_thresh,
+            **({"server_id": bytes.fromhex(id_)} if (id_ := self.options.server_id) else {}),
         }
 
 
