@@ -34,7 +34,7 @@ from ipvs.table import (
     take_entry,
 )
 from ipvs.wide_entry import SIX, WIDE_AT, Wide
-from runtime.jit import compiled
+from runtime.jit import compiled, inlined
 from stack.byteorder import swap16 as swap16
 from stack.byteorder import swap32 as swap32
 from stack.checksum import difference
@@ -168,6 +168,37 @@ def create_4in6(ipvs, service, packet, number):
     return begin(ipvs, service, slot, number, WIDE | ONE_SIDED | SPECIAL, S_TUNNEL)
 
 
+@inlined
+def is_two_sided(mode):
+    """1 when replies come back through us."""
+    return 1 if mode != MODE_DR and mode != MODE_TUNNEL else 0
+
+
+@inlined
+def clashes(ipvs, entry, mode):
+    """1 when another connection's replies could not be told from those of this one."""
+    if is_two_sided(mode) == 0 or mode == MODE_FULLNAT:
+        return 0
+    return side1_taken(ipvs, entry)
+
+
+@inlined
+def complete(ipvs, service, slot, number, flags, special):
+    """Begin a connection whose sides are filled in; ``flags`` and ``special`` so far."""
+    w = Ipvs(ipvs)
+    mode = Dest(w.dests + number * DEST_SIZE).mode
+    if mode == MODE_TUNNEL:
+        special = special | S_TUNNEL
+    if Service(service).proto == PROTO_SCTP:
+        special = special | S_SCTP
+    if mode == MODE_FULLNAT:
+        special = special | prepare(ipvs, service, entry_of(w.table, slot))
+    flags = flags | (HASHED1 if is_two_sided(mode) else ONE_SIDED)
+    if special:
+        flags = flags | SPECIAL
+    return begin(ipvs, service, slot, number, flags, special)
+
+
 @compiled
 def create(ipvs, service, packet):
     """New connection of ``service`` for the packet.
@@ -185,26 +216,14 @@ def create(ipvs, service, packet):
     if slot == 0:
         return -CONN_FULL
     entry = entry_of(w.table, slot)
-    mode = Dest(dest).mode
     reason = _fill_sides(ipvs, service, entry, packet, dest)
-    two_sided = mode != MODE_DR and mode != MODE_TUNNEL
-    if reason == 0 and two_sided and mode != MODE_FULLNAT and side1_taken(ipvs, entry):
+    if reason == 0 and clashes(ipvs, entry, Dest(dest).mode):
         reason = CONN_CLASH
     if reason != 0:
         give_entry(w.table, slot)
         return -reason
     set_deltas(entry)
-    special = 0
-    if mode == MODE_TUNNEL:
-        special = S_TUNNEL
-    if Service(service).proto == PROTO_SCTP:
-        special = special | S_SCTP
-    if mode == MODE_FULLNAT:
-        special = special | prepare(ipvs, service, entry)
-    flags = HASHED1 if two_sided else ONE_SIDED
-    if special:
-        flags = flags | SPECIAL
-    return begin(ipvs, service, slot, number, flags, special)
+    return complete(ipvs, service, slot, number, 0, 0)
 
 
 @compiled

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from ipvs.begin import begin
 from ipvs.choose import choose
 from ipvs.context import Ipvs, Packet
-from ipvs.create import LADDR_TRIES, side1_taken, swap16, swap32, words_of_ports
+from ipvs.create import (
+    LADDR_TRIES,
+    clashes,
+    complete,
+    swap16,
+    swap32,
+    words_of_ports,
+)
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import CONN_CLASH, CONN_FULL, NO_DEST, NO_LADDR, NO_PORT
 from ipvs.entry import (
-    HASHED1,
     MODE_DR,
     MODE_FULLNAT,
     MODE_TUNNEL,
-    ONE_SIDED,
     S_NAT64,
-    S_SCTP,
-    S_TUNNEL,
-    SPECIAL,
     WIDE,
     Entry,
     swap_ports,
 )
-from ipvs.handshake import prepare
 from ipvs.index import SEED_AT
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, replica_of, take_port, take_port6
 from ipvs.pairs import give_pair, take_pair
@@ -32,7 +32,7 @@ from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, Wide, digest
 from runtime.intrinsics import copy
 from runtime.jit import compiled
 from stack.checksum import difference, sum_bytes
-from stack.headers import ETHER_LEN, PROTO_SCTP
+from stack.headers import ETHER_LEN
 
 
 @compiled
@@ -184,25 +184,13 @@ def create6(ipvs, service, packet):
     if slot == 0:
         return -CONN_FULL
     entry = entry_of(w.table, slot)
-    mode = Dest(dest).mode
+    d = Dest(dest)
     reason = _fill_sides6(ipvs, service, entry, packet, dest)
-    two_sided = mode != MODE_DR and mode != MODE_TUNNEL
-    if reason == 0 and two_sided and mode != MODE_FULLNAT and side1_taken(ipvs, entry):
+    if reason == 0 and clashes(ipvs, entry, d.mode):
         reason = CONN_CLASH
     if reason != 0:
         give_pair(w.table, slot)
         return -reason
     set_deltas6(entry)
-    flags = WIDE | (HASHED1 if two_sided else ONE_SIDED)
-    special = 0
-    if mode == MODE_TUNNEL:
-        special = S_TUNNEL
-    elif Dest(dest).wide == 0:
-        special = S_NAT64
-    if Service(service).proto == PROTO_SCTP:
-        special = special | S_SCTP
-    if mode == MODE_FULLNAT:
-        special = special | prepare(ipvs, service, entry)
-    if special:
-        flags = flags | SPECIAL
-    return begin(ipvs, service, slot, number, flags, special)
+    special = S_NAT64 if d.wide == 0 and d.mode != MODE_TUNNEL else 0
+    return complete(ipvs, service, slot, number, WIDE, special)

@@ -81,12 +81,7 @@ def set_neighbour(stack, port, address, mac, permanent):
     entry = neigh.find_or_add(stack, port, address)
     if entry == 0:
         return FULL
-    n = neigh.Neighbour(entry)
-    if permanent:
-        n.permanent = 0
-    neigh.learn(stack, entry, mac)
-    if permanent:
-        n.permanent = 1
+    neigh.tell(stack, entry, mac, permanent)
     return DONE
 
 

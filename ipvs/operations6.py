@@ -55,12 +55,7 @@ def set_neighbour6(stack, high, low, port, mac, permanent):
     entry = neigh6.find_or_add6(stack, port, high, low)
     if entry == 0:
         return FULL
-    n = neigh.Neighbour(entry)
-    if permanent:
-        n.permanent = 0
-    neigh.learn(stack, entry, mac)
-    if permanent:
-        n.permanent = 1
+    neigh.tell(stack, entry, mac, permanent)
     return DONE
 
 

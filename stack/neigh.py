@@ -331,6 +331,18 @@ def learn(stack, entry, mac):
 
 
 @compiled
+def tell(stack, entry, mac, permanent):
+    """The MAC of a neighbour by the operator (permanent) or from another worker."""
+    n = Neighbour(entry)
+    if permanent:
+        n.permanent = 0
+    learn(stack, entry, mac)
+    if permanent:
+        n.permanent = 1
+    return 0
+
+
+@compiled
 def remove(stack, entry):
     """Forget the MAC of a neighbour (its number stays, so connections can resolve it again)."""
     n = Neighbour(entry)
