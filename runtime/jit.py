@@ -14,8 +14,10 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 from collections.abc import Callable
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,21 +30,32 @@ NOT_COMPILED = (
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def source_key() -> str:
-    """Hash of every source file that compiled code can come from, and of where it lies.
+# The same code with line tables, for profilers: a cache of its own.
+LINES = os.environ.get("DPVS_PERF_LINES", "0") not in ("", "0")
 
-    numba looks only at the file of the outermost function when it decides whether a cached
-    machine code is fresh; a change in an inlined callee of another file would go unseen.  A cache
-    folder named after all sources closes that hole.  numba itself keys by path and time stamp, so
-    both are in the name too: a folder marked complete then really serves this very checkout.
+
+def compiler_key() -> str:
+    """What the machine code depends on besides its source: this processor and the compiler."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    cpu = [line for line in lines if line.startswith(("model", "cpu family", "flags", "Features"))]
+    versions = [version(name) for name in ("numba", "llvmlite")]
+    return "\n".join([platform.machine(), *dict.fromkeys(cpu), *versions])
+
+
+def source_key() -> str:
+    """Hash of every source file that compiled code can come from and of what compiles it.
+
+    Line tables name the source files, so there it counts as well where they lie.
     """
-    digest = hashlib.sha256(str(ROOT).encode())
+    digest = hashlib.sha256(f"{ROOT if LINES else ''}\n{compiler_key()}".encode())
     for package in PACKAGES:
         for path in sorted((ROOT / package).glob("**/*.py")):
             if path.name.startswith(NOT_COMPILED):
                 continue
             digest.update(str(path.relative_to(ROOT)).encode())
-            digest.update(str(path.stat().st_mtime_ns).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
@@ -57,8 +70,6 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dpvs"
 
 
-# The same code with line tables, for profilers: a cache of its own.
-LINES = os.environ.get("DPVS_PERF_LINES", "0") not in ("", "0")
 JIT = os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 CACHE_DIR = cache_root() / (source_key() + ("-lines" if LINES else ""))
 PROGRAM = CACHE_DIR / "program"  # machine code of the whole path
