@@ -29,7 +29,8 @@ def machine() -> llvm.TargetMachine:
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(),
-        opt=3, reloc="pic", codemodel="small", jit=True,
+        # Any distance: each section is mapped wherever there is room.
+        opt=3, reloc="static", codemodel="large", jit=True,
     )  # fmt: skip
 
 

@@ -61,7 +61,8 @@ def uses(code: bytes) -> Iterator[tuple[str, str]]:
     functions = [s for s in symbols if s[1] == FUNCTION and s[2] != UNDEFINED]
     if not functions or len({s[2] for s in functions}) != 1:
         raise ObjectError("functions are not all in one section")
-    for offset, info, addend in RELOCATION.iter_unpack(parts.get(".rela.text", b"")):
+    text = ".ltext" if parts.get(".ltext") else ".text"  # the former in the large code model
+    for offset, info, addend in RELOCATION.iter_unpack(parts.get(f".rela{text}", b"")):
         owner = [s[0] for s in functions if s[3] <= offset < s[3] + s[4]]
         if len(owner) != 1:
             raise ObjectError(f"relocation at {offset:#x} belongs to no function")

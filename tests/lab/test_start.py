@@ -12,7 +12,7 @@ from lab_running import traces
 from tools import lab_balancer, lab_scrap, launch
 from tools.daemon import hugepages
 from tools.lab import Lab
-from tools.lab_balancer import program
+from tools.lab_balancer import MACS, program
 from tools.lab_node import Node, call
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
@@ -43,6 +43,7 @@ def change(old: str, new: str) -> Callable[[str], str]:
 
 
 # What is changed in a good configuration, and how the last line on standard error begins.
+TAP = f"tap iface=lbwan mac={MACS['dpdk0']}"
 FILE = r"\S+/dpvs\.conf:(\d+:)? "  # without a number: something is missing altogether
 REFUSED = {
     "unknown scheduler": (
@@ -62,15 +63,15 @@ REFUSED = {
     "unknown keyword": (change("queue_number", "queue_nummer"), FILE + ".*queue_nummer"),
     "impossible queue": (change("rx_queue_ids 0", "rx_queue_ids 7"), FILE + ".*queue"),
     "no such cpu": (change("idle adaptive\n", "idle adaptive\n        cpu_id 999\n"), FILE),
-    "device without port": (change("port tap iface=lbwan", "promisc_mode"), FILE + ".*dpdk0"),
-    "not a kind of port": (change("tap iface=lbwan", "tape"), FILE + ".*tape"),
+    "device without port": (change(f"port {TAP}", "promisc_mode"), FILE + ".*dpdk0"),
+    "not a kind of port": (change(TAP, "tape"), FILE + ".*tape"),
     "interface of a tap twice": (change("lblan", "lbwan"), "."),
     "no such card": (
-        change("port tap iface=lbwan", "port pci 0000:7f:1f.7"),
+        change(f"port {TAP}", "port pci 0000:7f:1f.7"),
         r"device dpdk0: .*0000:7f:1f\.7",
     ),
     "capture file that is not there": (
-        change("port tap iface=lbwan", "port pcap rx=/nonexistent/in.pcap tx=/dev/null"),
+        change(f"port {TAP}", "port pcap rx=/nonexistent/in.pcap tx=/dev/null"),
         ".*(dpdk0|net_pcap0|/nonexistent)",
     ),
     "table that no memory holds": (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +36,39 @@ def test_functions_call_functions():
     at = ctypes.addressof(word)
     assert (best(3, 7), best(3, 700), best(-3, -4)) == (7, 100, -4)
     assert calls_best(at) == 2 * at
+
+
+FAR = """
+import ctypes
+from netdev import mbuf
+from runtime.intrinsics import copy, load64
+from runtime.jit import compiled
+reserve = ctypes.CDLL(None).mmap
+reserve.restype = ctypes.c_void_p
+mbuf.room_of.address
+for number in range(20):
+    assert reserve(None, ctypes.c_size_t(3 << 30), 0, 0x4022, -1, 0) != ctypes.c_void_p(-1).value
+    @compiled
+    def chosen(a, b, size):
+        if size == 1: return 7
+        if size == 2: return 13
+        if size == 3: return 99
+        if size == 4: return 1 << 40
+        if size == 5: return 1234567
+        copy(a, b, size)
+        return mbuf.room_of(a) if size > 100 else load64(a)
+    assert [chosen(0, 0, size) for size in (1, 4, 5)] == [7, 1 << 40, 1234567]
+"""
+
+
+@compiled_only
+def test_code_may_be_loaded_anywhere(tmp_path):
+    """Its sections may lie more than 32 bits apart in a process that has mapped a lot."""
+    (tmp_path / "far.py").write_text(FAR)
+    environment = {**os.environ, "PYTHONPATH": str(jit.ROOT)}
+    words = [sys.executable, str(tmp_path / "far.py")]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_c_calls_them():

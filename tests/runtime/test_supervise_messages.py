@@ -60,7 +60,7 @@ def test_state_survives_kills(kills, tmp_path):
             master.cast_all("put", [key, value])
             await asyncio.sleep(0)
 
-        policy = Policy(backoff_first=0.05)
+        policy = Policy(hang_after=60.0, backoff_first=0.05)
         with shm.Segment.create(INSTANCE, "msg0", channel_bytes(CAPACITY)) as segment:
             master.add_worker(0, Channel.create(segment.address, CAPACITY, segment))
             polling = asyncio.create_task(master.run())
