@@ -46,7 +46,7 @@ from runtime.jit import compiled
 reserve = ctypes.CDLL(None).mmap
 reserve.restype = ctypes.c_void_p
 mbuf.room_of.address
-for number in range(20):
+for number in range(60):
     assert reserve(None, ctypes.c_size_t(3 << 30), 0, 0x4022, -1, 0) != ctypes.c_void_p(-1).value
     @compiled
     def chosen(a, b, size):
