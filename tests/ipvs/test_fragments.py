@@ -285,9 +285,10 @@ def test_waiting_fragments_are_bounded(rig):
     flow = Flow(rig, "fullnat", "udp")
     rig.exchange(WAN, *[part(flow, 64 + 8 * i, 8) for i in range(WAIT_EACH + 3)])
     assert rig.drops() == {"frag_queue": 3} and rig.waiting() == WAIT_EACH
-    for ident in range(100, 100 + WAIT_ALL):
+    for ident in range(100, 100 + 2 * WAIT_ALL):
         rig.exchange(WAN, part(flow, 64, 8, ident=ident))
-    assert rig.waiting() == WAIT_ALL
+    # The hash is keyed anew for each table: a set that overflows late lets all go that one held.
+    assert WAIT_ALL - WAIT_EACH <= rig.waiting() <= WAIT_ALL
     assert set(rig.drops()) <= {"frag_queue", "frag_evicted"}
 
 
