@@ -27,7 +27,7 @@ for variable in ("DPVS_NAME", "DPVS_SOCKET", "DPVS_IPC_FILE"):
 # may have to compile, so none has a deadline of its own (pytest-timeout limits the test).
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 EXAMPLES = 25 if PLAIN else 100
-CI_EXAMPLES = 8 if PLAIN else 50  # tests/run has its time
+CI_EXAMPLES = 8 if PLAIN else 30  # tests/run has its time
 hypothesis.settings.register_profile("dev", max_examples=EXAMPLES, deadline=None)
 hypothesis.settings.register_profile(
     "ci", max_examples=CI_EXAMPLES, deadline=None, derandomize=True, print_blob=True

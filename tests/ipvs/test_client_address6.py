@@ -83,6 +83,7 @@ def test_options_of_the_kind_that_clients_send_are_blanked(kind):
     assert got.options == OPTION + b"\x01" * 20
 
 
+@pytest.mark.long
 @settings(max_examples=20)
 @given(size=st.integers(0, 3), words=st.integers(0, 10), data=st.data())
 def test_any_options_leave_one_true_toa_and_whole_data(size, words, data):

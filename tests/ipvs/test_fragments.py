@@ -281,6 +281,7 @@ def test_rfc8900_waiting_fragments_are_given_up_in_time(rig):
     assert len(rig.exchange(WAN, frames[0])[LAN]) == 1
 
 
+@pytest.mark.long
 def test_waiting_fragments_are_bounded(rig):
     flow = Flow(rig, "fullnat", "udp")
     rig.exchange(WAN, *[part(flow, 64 + 8 * i, 8) for i in range(WAIT_EACH + 3)])
@@ -292,6 +293,7 @@ def test_waiting_fragments_are_bounded(rig):
     assert set(rig.drops()) <= {"frag_queue", "frag_evicted"}
 
 
+@pytest.mark.long
 def test_a_flood_of_datagrams_evicts_the_oldest(rig):
     flow = Flow(rig, "fullnat", "udp")
     rig.exchange(WAN, part(flow, 64, 8, ident=1))

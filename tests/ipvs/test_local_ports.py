@@ -51,6 +51,7 @@ class Pool:
         return s.used, s.free, s.miss
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])
 def test_workers_own_disjoint_ports(workers):
     """Worker k of n owns the ports whose low ceil(log2 n) bits are k."""
@@ -118,6 +119,7 @@ def syn(number):
     return oracle.frame((GATEWAY_MAC, WAN_MAC), ("203.0.113.7", VIP), layer)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replicas", [1, 4])
 def test_no_two_connections_share_a_tuple(replicas):
     rig = network(Rig(replicas=replicas), laddrs=("198.19.0.200", "198.19.0.201"))
@@ -141,6 +143,7 @@ def drain(rig, left):
         take_port(local.ptr, rig.w.laddr_stats, rig.w.rss, 0, 1, 1, 0)
 
 
+@pytest.mark.long
 def test_exhausted_pool_drops_by_name_and_leaves_nothing():
     rig = network(Rig(now=0))
     service(rig, [dest(0)])
@@ -157,6 +160,7 @@ def test_exhausted_pool_drops_by_name_and_leaves_nothing():
     assert sorted(tuple_of(raw).sport for raw in lan) == [65534, 65535]
 
 
+@pytest.mark.long
 def test_second_local_address_helps_out():
     rig = network(Rig(), laddrs=("198.19.0.200", "198.19.0.201"))
     service(rig, [dest(0)], laddrs=[0, 1])

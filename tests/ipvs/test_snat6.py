@@ -156,6 +156,7 @@ def test_rfc3022_reply_restores_the_tuple(
     assert shared.in_flight() == 0 and shared.drops() == {}
 
 
+@pytest.mark.long
 @settings(max_examples=8)
 @given(
     st.lists(
@@ -225,6 +226,7 @@ def test_only_syn_opens_and_not_from_our_own_addresses():
     assert rig.drops() == {"not_syn": 1, "ip_loop": 2}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("field", ["src", "dst"])
 def test_ranges_compare_whole_addresses(field):
     """Both words, unsigned, in network order; ends are included."""
