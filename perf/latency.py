@@ -6,10 +6,8 @@ fall due by the clock, so the time that they wait while the worker is away count
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
-from collections.abc import Iterator
+from statistics import mean
 from typing import Any
 
 import click
@@ -19,103 +17,17 @@ from perf import network, options
 from perf.balancer import services_of
 from perf.errors import PerfError
 from perf.huge import pages_for, reserved
-from perf.latency_daemon import Measured, measured_daemon
-from perf.latency_figures import SHARES, in_microseconds
-from perf.latency_work import read_statistics, repeated
+from perf.latency_daemon import SLOW, measured_daemon
+from perf.latency_figures import SHARES
+from perf.latency_rounds import ASIDE, MEASURES, capacity, rounds_of
 from perf.oracle import Oracle
 from perf.report import Report, trio
 from perf.rounds import spread
-from perf.watch import steal_seconds
 
 HEAD = ("case", "time", *(f"{name} us" for name in SHARES))
-MEASURES = {
-    "arrived to sent": "due_to_sent", "received to sent": "seen_to_sent",
-    "between polls": "between_polls",
-}  # fmt: skip
 VDEV = "net_null0,size=60,copy=0"
 BUFFERS = 16383
 TABLE = 131071
-BREATH = 0.25  # seconds between rounds: a real-time worker must leave some of its cpu to others
-
-
-@contextlib.contextmanager
-def undisturbed(pid: int) -> Iterator[None]:
-    """Real-time priority for the worker: what isolated cores give it in production."""
-    os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(1))
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.sched_setscheduler(pid, os.SCHED_OTHER, os.sched_param(0))
-
-
-def capacity(daemon: Measured, flows: int) -> float:
-    """Packets a second that the worker takes when as many are there as it likes."""
-    best = 0.0
-    for _ in range(4):  # in the first, connections are opened
-        daemon.prepare(0, 0.0)
-        with undisturbed(daemon.pid):
-            before = daemon.worker()
-            daemon.go(flat_out=True)
-            time.sleep(0.4)
-            daemon.rest()
-            after = daemon.worker()
-        cycles = after["busy_cycles"] - before["busy_cycles"]
-        packets = after["packets"] - before["packets"]
-        best = max(best, packets / max(cycles, 1) * daemon.hz)
-        time.sleep(BREATH)
-    if daemon.worker()["connections"] != flows:
-        raise PerfError(f"{flows} flows opened {daemon.worker()['connections']} connections")
-    return best
-
-
-def check(daemon: Measured, before: dict[str, int], oracle: Oracle) -> int:
-    """Packets of a round.  PerfError unless each came out, and the sample is right."""
-    after, nic = daemon.worker(), daemon.nic
-    dropped = {
-        name: after[name] - before[name]
-        for name in after
-        if (name.startswith("drop_") or name == "tx_dropped") and after[name] != before[name]
-    }
-    if nic.lost or nic.refused or dropped or nic.sent != nic.received or not nic.sent:
-        raise PerfError(
-            f"packets were lost: {nic.received} received, {nic.sent} sent, {nic.lost} found no "
-            f"room in the receive queue, dropped: {dropped or 'none'}"
-        )
-    if nic.failed:
-        raise PerfError(f"the master refused {nic.failed} of the changes")
-    for received, sent in daemon.sample():
-        oracle.check(received, sent)
-    return int(nic.sent)
-
-
-def one_round(
-    daemon: Measured, oracle: Oracle, rate: float, job: dict[str, Any], busy: bool
-) -> dict[str, Any]:
-    """Figures of one round, in microseconds."""
-    daemon.prepare(job["depth"], rate)
-    before = daemon.worker()
-    steal = steal_seconds(job["cpu"])
-    with undisturbed(daemon.pid):
-        daemon.go()
-        began = time.monotonic()
-        daemon.nic.changes_a_second = job["changes"] if busy else 0
-        wanted = job["readings"] if busy else 0
-        read = repeated(lambda: read_statistics(daemon.control), wanted, job["seconds"])
-        daemon.nic.changes_a_second = 0
-        seconds = time.monotonic() - began
-        daemon.rest()
-    steal = steal_seconds(job["cpu"]) - steal
-    packets = check(daemon, before, oracle)
-    figures = {
-        name: in_microseconds(list(getattr(daemon.nic, field)), daemon.hz)
-        for name, field in MEASURES.items()
-    }
-    time.sleep(BREATH)
-    return {
-        "packets": packets, "mpps": packets / seconds / 1e6, "steal_s": steal,
-        "changes_s": daemon.nic.changed / seconds, "readings_s": read / seconds, "us": figures,
-    }  # fmt: skip
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
@@ -134,13 +46,29 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         key = {(network.number(network.VIP), network.PORT)}
         oracle = Oracle("fullnat", key, bytes.fromhex(links[0]["mac"].replace(":", "")))
         full = capacity(daemon, job["flows"])
-        cases = {"quiet": False, "changed and read": True}
-        results: dict[str, list[dict[str, Any]]] = {name: [] for name in cases}
-        for _ in range(job["rounds"]):
-            for name, busy in cases.items():
-                results[name].append(one_round(daemon, oracle, full * job["load"], job, busy))
+        results = rounds_of(daemon, oracle, full * job["load"], job)
         excursion = daemon.worker()["longest_excursion_cycles"] / daemon.hz * 1e6
-        return {"capacity_mpps": full / 1e6, "cases": results, "longest_excursion_us": excursion}
+        return {
+            "capacity_mpps": full / 1e6, ASIDE: results.pop(ASIDE), "cases": results,
+            "longest_excursion_us": excursion,
+        }  # fmt: skip
+
+
+def _set_aside(rounds: list[dict[str, Any]], keep: bool) -> str:
+    """What became of the rounds that do not count."""
+    if keep:
+        return "Rounds count in which the core was slowed, or not ours: times are upper bounds."
+    if not rounds:
+        return "The core was ours and ran at its speed in every round."
+    busy = sum(one["case"] != "quiet" for one in rounds)
+    return (
+        f"{len(rounds)} more rounds do not count ({busy} of them changed and read): in "
+        f"{100 * mean(one['slowed'] for one in rounds):.0f}% of their time the core did a fixed "
+        f"piece of work more than {SLOW} times slower than at its best, and "
+        f"{100 * mean(one['away'] for one in rounds):.1f}% of it went to other programs. Meanwhile "
+        f"{sum(one['lost'] for one in rounds):,} of {sum(one['packets'] for one in rounds):,} "
+        "packets found the receive queue full; none was dropped behind it."
+    )
 
 
 def _tabulate(report: Report, result: dict[str, Any]) -> None:
@@ -163,12 +91,14 @@ def _tabulate(report: Report, result: dict[str, Any]) -> None:
               help="Readings of all statistics a second.")  # fmt: skip
 @click.option("--depth", type=click.IntRange(32, 32768), default=4096, show_default=True,
               help="Packets that the receive queue holds.")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True)
-@click.option("--seconds", type=click.FloatRange(0.05, 0.8), default=0.7, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=9, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.05, 0.8), default=0.25, show_default=True)
+@click.option("--keep-disturbed", "keep", is_flag=True,
+              help="Let rounds count in which the core was slowed or not ours.")  # fmt: skip
 @options.CPU
 def command(
     flows: int, load: float, rate: int, readings: int, depth: int, rounds: int, seconds: float,
-    cpu: int | None,
+    keep: bool, cpu: int | None,
 ) -> None:  # fmt: skip
     """Measure latency at part load, while configuration changes and statistics are read."""
     if os.geteuid() != 0:
@@ -176,7 +106,7 @@ def command(
     chosen = max(os.sched_getaffinity(0)) if cpu is None else cpu
     job = {
         "flows": flows, "load": load, "changes": rate, "readings": readings, "depth": depth,
-        "rounds": rounds, "seconds": seconds, "cpu": chosen,
+        "rounds": rounds, "seconds": seconds, "keep": keep, "cpu": chosen,
     }  # fmt: skip
     with reserved(pages_for(BUFFERS, table_bytes(TABLE))):
         result = measure(job)
@@ -192,6 +122,7 @@ def command(
         f"{trio(did)} records a second ({rate:,} wanted) changed routes, neighbours, real servers "
         f"and services; all statistics were read {trio(read, 1)} times a second.",
         f"All {packets:,} packets came out; the first of each round are equal to the oracle's.",
+        _set_aside(result[ASIDE], keep),
         "arrived: the packet fell due; received: the worker took it; between polls: from one look "
         f"at the port to the next. Longest excursion to the interpreter "
         f"{result['longest_excursion_us']:.0f} us. Worker at real-time priority, never sleeping.",

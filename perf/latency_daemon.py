@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from perf.errors import PerfError
-from perf.latency_nic import FLAT_OUT, FRAME, OFF, PACED, NicStruct
+from perf.latency_nic import FLAT_OUT, FRAME, MOST, OFF, PACED, NicStruct
 from perf.latency_worker import BLOCK, FLOWS
 from tools.client import ControlClient, ControlError, DaemonDown, socket_path
 from tools.launch import environment, tidy
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTLE = 0.02  # seconds until packets on their way have left
+SLOW = 1.5  # times the shortest look at the core's speed: turbo alone is less
 START_SECONDS = 600.0  # a first start compiles the packet path
 
 
@@ -43,9 +44,10 @@ class Measured:
         """Set the clock to ``rate`` packets a second (0: as fast as they are taken)."""
         self.rest()
         nic = self.nic
-        keep = (nic.rx_burst, nic.rx_queue, nic.tx_burst, nic.tx_queue)
+        keep = (nic.rx_burst, nic.rx_queue, nic.tx_burst, nic.tx_queue, nic.fastest)
         ctypes.memset(ctypes.addressof(nic), 0, ctypes.sizeof(nic))
-        nic.rx_burst, nic.rx_queue, nic.tx_burst, nic.tx_queue = keep
+        nic.rx_burst, nic.rx_queue, nic.tx_burst, nic.tx_queue, nic.fastest = keep
+        nic.limit = int(SLOW * nic.fastest) or MOST
         nic.depth = depth
         if rate:
             nic.scale = int(rate / self.hz * 2**64)
@@ -59,6 +61,14 @@ class Measured:
         """No more packets arrive; those on their way are let out."""
         self.nic.mode = OFF
         time.sleep(SETTLE)
+
+    def slowed(self) -> float:
+        """Share of the round during which the core did not run as fast as it can."""
+        return float(self.nic.slow_windows / max(self.nic.windows, 1))
+
+    def waited(self) -> float:
+        """Seconds since its start that the worker was ready to run while another program ran."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
 
     def sample(self) -> list[tuple[bytes, bytes]]:
         """(received, sent) frames of the beginning of a round."""

@@ -11,6 +11,7 @@ import ctypes
 
 from netdev.abi import FastPath, FastPathStruct, Mbuf
 from netdev.port import Port
+from perf.loops import crowd
 from runtime.intrinsics import call3, copy, load16, load64, mulhi, rdtsc, store64
 from runtime.jit import c_address, compiled
 from runtime.pointers import view
@@ -21,6 +22,11 @@ FINE = 64  # values below have a slot each; above, 32 slots for every doubling
 SAMPLE = 512  # frames of a round that are kept, as received and as sent
 FRAME = 64
 OFF, PACED, FLAT_OUT = 0, 1, 2
+
+# How fast the core runs is looked at again and again: a fixed piece of work, timed.
+GAUGE_STEPS = 32  # of perf.loops.crowd, a tenth of a microsecond
+GAUGE_SPACING = 40_000  # cycles from one look to the next, about 20 us: half a percent of them
+WINDOW = 16  # looks; when most of them were slow it was not just an interrupt
 
 # In struct rte_mbuf's dynfield1, at 92 to 127.
 NUMBER_AT, DUE_AT, SEEN_AT = 96, 104, 112
@@ -52,6 +58,13 @@ class NicStruct(ctypes.Structure):
         ("frames_in", ctypes.c_uint8 * (SAMPLE * FRAME)),
         ("frames_out", ctypes.c_uint8 * (SAMPLE * FRAME)),
         ("sampled", ctypes.c_int64),  # frames_out that are filled
+        ("gauged", ctypes.c_int64),  # TSC of the last look at the core's speed
+        ("fastest", ctypes.c_int64),  # cycles of a look when the core runs well
+        ("limit", ctypes.c_int64),  # cycles above which a look is slow
+        ("looks", ctypes.c_int64),  # of this window
+        ("slow_looks", ctypes.c_int64),
+        ("windows", ctypes.c_int64),
+        ("slow_windows", ctypes.c_int64),
         # Between the measuring program and the master.
         ("changes_a_second", ctypes.c_int64),
         ("changed", ctypes.c_int64),  # records sent to the worker
@@ -81,6 +94,24 @@ def count_one(histogram, value):
 
 
 @compiled
+def gauge(nic):
+    """Look at the core's speed.  Registers only: no table, change or neighbour of ours matters."""
+    n = Nic(nic)
+    took = crowd(GAUGE_STEPS)
+    if took < n.fastest or n.fastest == 0:
+        n.fastest = took
+    n.looks += 1
+    n.slow_looks += 1 if took > n.limit else 0
+    if n.looks == WINDOW:
+        n.windows += 1
+        n.slow_windows += 1 if n.slow_looks * 2 > WINDOW else 0
+        n.looks = 0
+        n.slow_looks = 0
+    n.gauged = rdtsc()
+    return took
+
+
+@compiled
 def take(nic, array, count):
     """Receive: hand over up to ``count`` of the packets that are due."""
     n = Nic(nic)
@@ -92,6 +123,8 @@ def take(nic, array, count):
         n.polled = now
     count_one(nic + BETWEEN_POLLS, now - n.polled)
     n.polled = now
+    if now - n.gauged > GAUGE_SPACING:
+        gauge(nic)
     if n.mode == PACED:
         due = mulhi(now - n.start, n.scale) - n.taken
         if due > n.depth:

@@ -12,10 +12,21 @@ from hypothesis import strategies as st
 
 from netdev.abi import FastPathStruct, MbufStruct
 from netdev.port import Port, PortStruct
-from perf import latency, latency_nic
+from perf import latency, latency_nic, latency_rounds
 from perf.errors import PerfError
 from perf.latency_figures import SHARES, in_microseconds, percentile, upper_edge
-from perf.latency_nic import DUE_AT, NUMBER_AT, OFF, PACED, SEEN_AT, SLOTS, NicStruct, count_one
+from perf.latency_nic import (
+    DUE_AT,
+    MOST,
+    NUMBER_AT,
+    OFF,
+    PACED,
+    SEEN_AT,
+    SLOTS,
+    WINDOW,
+    NicStruct,
+    count_one,
+)
 from perf.latency_work import changes, repeated
 
 BURST = ctypes.CFUNCTYPE(ctypes.c_uint16, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint16)
@@ -176,8 +187,85 @@ class Lossy:
     def worker(self) -> dict[str, int]:
         return self.after
 
+    def slowed(self) -> float:
+        return 0.0
+
     def sample(self) -> list[tuple[bytes, bytes]]:
         return []
+
+
+def look(driver: Driver, times: int, limit: int) -> tuple[int, int]:
+    """Windows, and slow ones, after so many looks at the core's speed."""
+    driver.nic.limit = limit
+    for _ in range(times):
+        latency_nic.gauge(driver.at)
+    return driver.nic.windows, driver.nic.slow_windows
+
+
+def test_slow_windows_are_those_with_many_slow_looks() -> None:
+    driver = Driver()
+    nic = driver.nic
+    assert look(driver, WINDOW // 2, MOST) == (0, 0)
+    assert look(driver, WINDOW // 2, 0) == (1, 0)  # only half of it: an interrupt or two
+    assert look(driver, WINDOW // 2 - 1, MOST) == (1, 0)
+    assert look(driver, WINDOW // 2 + 1, 0) == (2, 1)
+    assert nic.looks == nic.slow_looks == 0 < nic.fastest
+
+
+def test_the_speed_is_looked_at_now_and_then() -> None:
+    driver = Driver()
+    nic = driver.nic
+    nic.mode, nic.depth, nic.limit = PACED, 100, MOST
+    driver.take()
+    assert nic.looks == 1
+    nic.gauged += 1 << 40
+    driver.take()
+    assert nic.looks == 1
+    nic.gauged -= 1 << 41
+    driver.take()
+    assert nic.looks == 2
+
+
+class Rounds:
+    """Rounds as ``one_round`` would give them, from a script of (slowed, away)."""
+
+    def __init__(self, *script: tuple[float, float]) -> None:
+        self.script = itertools.cycle(script)
+        self.asked: list[bool] = []
+
+    def __call__(self, daemon: object, oracle: object, rate: float, job: object, busy: bool):
+        self.asked.append(busy)
+        slowed, away = next(self.script)
+        good = slowed == away == 0
+        return {"good": good, "slowed": slowed, "away": away, "lost": 5, "packets": 10}
+
+
+def test_disturbed_rounds_are_set_aside_and_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds = Rounds((0.0, 0.0), (0.5, 0.0), (0.0, 0.0), (0.0, 0.1), (0.0, 0.0))
+    monkeypatch.setattr(latency_rounds, "one_round", rounds)
+    found = latency_rounds.rounds_of(None, None, 1.0, {"rounds": 2})  # type: ignore[arg-type]
+    assert {name: len(of) for name, of in found.items()} == {
+        "quiet": 2, "changed and read": 2, "set aside": 2
+    }  # fmt: skip
+    assert all(one["slowed"] == one["away"] == 0 for one in found["quiet"])
+    text = latency._set_aside(found["set aside"], keep=False)
+    assert "2 more rounds do not count (2 of them changed and read)" in text
+    assert "25% of their time" in text and "5.0% of it" in text and "10 of 20 packets" in text
+
+
+def test_a_core_that_is_never_ours_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency_rounds, "one_round", Rounds((1.0, 0.0)))
+    with pytest.raises(PerfError, match="slow or not ours in 48 rounds, 2 good ones"):
+        latency_rounds.rounds_of(None, None, 1.0, {"rounds": 2})  # type: ignore[arg-type]
+
+
+def test_a_disturbed_round_may_have_lost_packets() -> None:
+    nic = NicStruct()
+    nic.received = nic.sent = nic.lost = 10
+    lossy = Lossy(nic, {})
+    assert latency_rounds.check(lossy, {}, None, disturbed=True) == 10  # type: ignore[arg-type]
+    with pytest.raises(PerfError, match="10 found no room"):
+        latency_rounds.check(lossy, {}, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -187,24 +275,24 @@ def test_a_lost_packet_is_no_result(field: str, value: int) -> None:
     nic = NicStruct()
     nic.received = nic.sent = 10
     before = {"drop_no_route": 0, "packets": 1}
-    assert latency.check(Lossy(nic, {**before, "packets": 9}), before, None) == 10  # type: ignore[arg-type]
+    assert latency_rounds.check(Lossy(nic, {**before, "packets": 9}), before, None) == 10  # type: ignore[arg-type]
     setattr(nic, field, value)
     with pytest.raises(PerfError, match="packets were lost"):
-        latency.check(Lossy(nic, before), before, None)  # type: ignore[arg-type]
+        latency_rounds.check(Lossy(nic, before), before, None)  # type: ignore[arg-type]
 
 
 def test_a_refused_change_is_no_result() -> None:
     nic = NicStruct()
     nic.received = nic.sent = nic.failed = 10
     with pytest.raises(PerfError, match="refused 10 of the changes"):
-        latency.check(Lossy(nic, {}), {}, None)  # type: ignore[arg-type]
+        latency_rounds.check(Lossy(nic, {}), {}, None)  # type: ignore[arg-type]
 
 
 def test_a_dropped_packet_is_no_result() -> None:
     nic = NicStruct()
     nic.received = nic.sent = 10
     with pytest.raises(PerfError, match="'drop_no_route': 2"):
-        latency.check(Lossy(nic, {"drop_no_route": 2}), {"drop_no_route": 0}, None)  # type: ignore[arg-type]
+        latency_rounds.check(Lossy(nic, {"drop_no_route": 2}), {"drop_no_route": 0}, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

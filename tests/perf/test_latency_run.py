@@ -27,7 +27,8 @@ def test_all_packets_come_out_while_everything_is_changed(tmp_path: Path) -> Non
     # A low rate and a deep queue: the machine may be busy with other things.
     done = subprocess.run(
         [sys.executable, "-m", "perf.main", "latency", "--rounds", "2", "--seconds", "0.3",
-         "--load", "0.02", "--depth", "32768", "--changes", "100", "--flows", "64"],
+         "--load", "0.02", "--depth", "32768", "--changes", "100", "--flows", "64",
+         "--keep-disturbed"],
         cwd=ROOT, env={**os.environ, "DPVS_PERF_OUT": str(tmp_path)}, check=False,
         capture_output=True, text=True,
     )  # fmt: skip
