@@ -67,6 +67,13 @@ def usable(dests, number):
 
 
 @compiled
+def stands(dests, number):
+    """1 while a real server is there and may have connections at all."""
+    d = Dest(dests + number * DEST_SIZE)
+    return 1 if d.present and d.weight > 0 else 0
+
+
+@compiled
 def share(dests, number, now):
     """How much of its weight counts for a real server that came lately, in 1024ths (1..1024)."""
     d = Dest(dests + number * DEST_SIZE)

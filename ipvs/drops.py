@@ -32,6 +32,11 @@ SCHED_FAULT = reason(
 DEST_GONE = reason(
     IPVS_BASE + 10, "dest_gone", "connection whose real server is gone (expire-quiescent)"
 )
+IDLE_END = reason(
+    IPVS_BASE + 25,
+    "idle_end",
+    "segment of a connection that ends because it was idle: its sender is reset (not a loss)",
+)
 ICMP_QUOTE = reason(
     IPVS_BASE + 30, "icmp_quote", "ICMP error whose quotation is cut short, malformed or a fragment"
 )

@@ -53,7 +53,10 @@ class EntryStruct(ctypes.Structure):
         ("laddr", ctypes.c_uint16),  # local address id + 1, 0 = none taken
         ("replica", ctypes.c_uint16),  # of the local address's port pool
         ("mode", ctypes.c_uint8),
-        ("spare0", ctypes.c_uint8),
+        (
+            "asked",
+            ctypes.c_uint8,
+        ),  # how often its ends were asked for their numbers, ipvs/ending.py
         ("created", ctypes.c_uint32),
         ("fixed_timeout", ctypes.c_uint32),  # the service's conn_timeout, 0 = protocol's
         ("armed", ctypes.c_uint32),  # ms the wheel will bring this entry up
@@ -111,6 +114,7 @@ ISN_WANTED = 2  # every handshake gets a new initial sequence number
 PROVEN = 4  # the server has answered more than the SYN: its socket exists
 FIRST_KNOWN = 8
 PROXY_DONE = 16  # `ours` and `theirs` are decided
+TOLD = 32  # << side: that end was told that the connection is over, see ipvs/ending.py
 
 MODE_FULLNAT, MODE_NAT, MODE_DR, MODE_TUNNEL, MODE_SNAT = range(5)
 MODES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.dest import connection_ends
+from ipvs.ending import is_to_be_told, tell_ends
 from ipvs.entry import ACTIVE, HASHED1, MODE_SNAT, WIDE, Entry
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, give_port
 from ipvs.pairs import give_pair
@@ -12,6 +13,8 @@ from ipvs.table import WHEEL_AT, Table, arm, entry_of, give_entry, withdraw
 from runtime import wheel
 from runtime.jit import compiled
 from stack.context import Stack
+
+TELL_COST = 3
 
 
 @compiled
@@ -56,19 +59,27 @@ def remaining_ms(entry, now):
 
 @compiled
 def expire(ipvs, budget):
-    """Look at up to ``budget`` entries whose slot has come; returns how many connections ended."""
+    """Look at up to ``budget`` entries whose slot has come; returns how many connections ended.
+
+    Telling the ends of one takes TELL_COST more of the budget: they answer, and what is received
+    per iteration is bounded as well.
+    """
     w = Ipvs(ipvs)
     now = Stack(w.stack).now
     ended = 0
-    for _ in range(budget):
+    while budget > 0:
         number = wheel.due(w.table + WHEEL_AT, now)
         if number == 0:
             break
-        left = remaining_ms(entry_of(w.table, number), now)
-        if left > 0:
-            seconds = (left + 999) // 1000
-            if Entry(entry_of(w.table, number)).template != 0:
-                seconds = keep(ipvs, entry_of(w.table, number), seconds)
+        budget -= 1
+        entry = entry_of(w.table, number)
+        seconds = (remaining_ms(entry, now) + 999) // 1000
+        if is_to_be_told(entry, seconds):
+            seconds = tell_ends(ipvs, entry, seconds)
+            budget -= TELL_COST
+        if seconds > 0:
+            if Entry(entry).template != 0:
+                seconds = keep(ipvs, entry, seconds)
             arm(w.table, number, now, seconds)
         else:
             release(ipvs, number)

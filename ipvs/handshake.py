@@ -139,6 +139,21 @@ def _syn_ack(entry, l4):
 
 
 @compiled
+def plain_handshake(entry, l4):
+    """A segment with SYN of a two-sided connection that is not FullNAT's: from where its ends count
+    is wanted at its end only (ipvs/ending.py).  ``first`` is the number of whoever began it."""
+    e = Entry(entry)
+    if load8(l4 + 13) & ACK:
+        e.first = Tcp(l4).ack
+        e.fdata = (Tcp(l4).seq + 1) & WORD
+        e.isn_delta = 0
+        e.marks = FIRST_KNOWN
+    elif e.state == NONE or e.state == TIME_WAIT or e.state == CLOSE:
+        e.marks = 0
+    return 0
+
+
+@compiled
 def handshake(ipvs, entry, side, l4):
     """A segment with SYN of a FullNAT connection, before its state advances."""
     answer = load8(l4 + 13) & ACK

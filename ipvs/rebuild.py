@@ -12,6 +12,7 @@ from ipvs.index import BUCKET_SIZE
 from ipvs.laddr import MAX_LADDRS, RING
 from ipvs.pairs import chain_pair
 from ipvs.persist import keep
+from ipvs.sctp_states import SCTP_STATES
 from ipvs.service import MAX_SERVICES
 from ipvs.table import (
     MAGIC,
@@ -31,7 +32,7 @@ from runtime.intrinsics import load8, store8
 from runtime.jit import compiled
 from stack.context import NEVER
 
-STATES = len(TCP_STATES)
+STATES = max(len(TCP_STATES), len(SCTP_STATES))
 
 
 def is_table(address: int, length: int) -> bool:

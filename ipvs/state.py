@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.dest import connection_activity
+from ipvs.ending import answer_end
 from ipvs.entry import ACTIVE, ENTRY_SIZE, MODE_FULLNAT, ONE_SIDED, Entry
-from ipvs.handshake import handshake
+from ipvs.handshake import handshake, plain_handshake
 from ipvs.sctp_states import SCTP_ESTABLISHED
 from ipvs.table import Table, rearm_sooner
-from ipvs.tcp import EST, EVENT_ILLEGAL, HANDSHAKE, UDP_NORMAL, UDP_ONEWAY, StateTables
+from ipvs.tcp import ENDS, EST, EVENT_ILLEGAL, HANDSHAKE, UDP_NORMAL, UDP_ONEWAY, StateTables
 from runtime.intrinsics import load8
 from runtime.jit import compiled, inlined
 from stack.context import Stack
+from stack.drops import TCP_FLAGS
 from stack.headers import PROTO_TCP, PROTO_UDP
 
 
@@ -41,16 +43,23 @@ def _advance_tcp(ipvs, reference, l4):
         path = 2
     state = t.next[path * 128 + event * 16 + entry.state]
     if state != entry.state:
+        if state & ENDS:
+            reason = answer_end(ipvs, reference, l4)
+            if reason != 0:
+                return reason
+            state = state & ~ENDS
         if state & HANDSHAKE:
             state = state & ~HANDSHAKE
             if entry.mode == MODE_FULLNAT:
                 handshake(ipvs, entry.ptr, path, l4)
+            else:
+                plain_handshake(entry.ptr, l4)
         if state != entry.state:
             seconds = t.tcp_timeout[state]
             if state == EST and entry.fixed_timeout != 0:
                 seconds = entry.fixed_timeout
             enter(ipvs, reference, state, seconds, ACTIVE if state == EST else 0)
-    return 1 if event == EVENT_ILLEGAL else 0
+    return TCP_FLAGS if event == EVENT_ILLEGAL else 0
 
 
 @inlined
@@ -83,7 +92,7 @@ def _advance_sctp(ipvs, reference):
 
 @inlined
 def advance(ipvs, reference, l4, proto):
-    """Account one packet in the connection's state; 1 when its flags are illegal."""
+    """Account one packet in the connection's state; 0 or a drop reason."""
     if proto == PROTO_TCP:
         return _advance_tcp(ipvs, reference, l4)
     if proto == PROTO_UDP:

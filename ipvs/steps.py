@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipvs.context import Ipvs, Packet
-from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
+from ipvs.dest import STATS_SIZE, DestStats, stands
 from ipvs.drops import DEST_GONE
 from ipvs.entry import (
     ENTRY_SIZE,
@@ -17,20 +17,21 @@ from ipvs.entry import (
     swap_halves,
 )
 from ipvs.expire import end_now
-from ipvs.resolve import resolve, route_mtu
+from ipvs.hop import next_hop as next_hop
+from ipvs.hop import send as send
+from ipvs.resolve import route_mtu
 from ipvs.state import advance
 from ipvs.table import Table
-from netdev.port import Port, transmit
+from netdev.port import Port
 from runtime.intrinsics import load16, load64, store16, store32, store64
 from runtime.jit import compiled, inlined
 from stack.checksum import update
 from stack.context import Stack
-from stack.drops import IP_TOO_BIG, IP_TTL, PORT_DOWN, TCP_FLAGS
+from stack.drops import IP_TOO_BIG, IP_TTL
 from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.ipv4 import decrement_ttl
-from stack.neigh import USABLE, Neighbour, entry_at
-from stack.upkeep import output as neighbour_output
+from stack.neigh import Neighbour, entry_at
 
 MAC_MASK = 0xFFFFFFFFFFFF
 
@@ -75,8 +76,7 @@ def quiescent(ipvs, reference):
     """End a connection of an expire-quiescent service whose server is gone or weighs 0; 1 then."""
     w = Ipvs(ipvs)
     entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
-    d = Dest(w.dests + Entry(entry).dest * DEST_SIZE)
-    if d.present and d.weight > 0:
+    if stands(w.dests, Entry(entry).dest):
         return 0
     end_now(ipvs, reference >> 1)
     return 1
@@ -87,27 +87,7 @@ def admit(ipvs, reference, entry, l4, proto):
     """First step: the connection's state takes note of the packet; 0 or a drop reason."""
     if Entry(entry).flags & QUIESCENT and quiescent(ipvs, reference):
         return DEST_GONE
-    if advance(ipvs, reference, l4, proto) != 0:
-        return TCP_FLAGS
-    return 0
-
-
-@inlined
-def next_hop(ipvs, entry, side):
-    """Address of the neighbour that packets arriving on ``side`` are sent to, or minus a reason.
-
-    It is looked up again when a route or a neighbour moved.
-    """
-    s = Stack(Ipvs(ipvs).stack)
-    forward = Forward(entry + FORWARD_AT + side * 8)
-    if forward.generation != s.generation:
-        reason = resolve(ipvs, entry, side)
-        if reason != 0:
-            return -reason
-    hop = entry_at(s.neighbours, forward.neighbour)
-    if Port(s.ports[Neighbour(hop).port]).up == 0:
-        return -PORT_DOWN
-    return hop
+    return advance(ipvs, reference, l4, proto)
 
 
 @inlined
@@ -174,18 +154,3 @@ def depart(ipvs, packet, entry, side):
     if reason != 0:
         return -reason
     return hop
-
-
-@inlined
-def send(ipvs, hop, mbuf, data):
-    """Last step: Ethernet header and transmit, or wait for the neighbour; 0 or a drop reason."""
-    w = Ipvs(ipvs)
-    s = Stack(w.stack)
-    n = Neighbour(hop)
-    if n.state < USABLE:
-        return neighbour_output(w.stack, hop, mbuf)
-    store64(data, load64(hop))
-    store64(data + 6, load64(hop + 6))
-    n.used = s.now
-    transmit(s.ports[n.port], mbuf)
-    return 0

@@ -13,15 +13,18 @@ from runtime.pointers import view
 
 TCP_STATES = (
     "TCP_NONE", "TCP_EST", "SYN_SENT", "SYN_RECV", "FIN_WAIT", "TIME_WAIT",
-    "TCP_CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK",
+    "TCP_CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "SYNACK", "TCP_CLOSE",
 )  # fmt: skip
 UDP_STATES = ("UDP_NONE", "UDP_ONEWAY", "UDP_NORM", "UDP_LAST")
 NONE, EST, SYN_SENT, SYN_RECV, FIN_WAIT, TIME_WAIT, CLOSE = range(7)
 CLOSE_WAIT, LAST_ACK, LISTEN, SYNACK = range(7, 11)
+ENDING = 11  # idle for too long, its ends are being told: see ipvs/ending.py
 UDP_NONE, UDP_ONEWAY, UDP_NORMAL, UDP_LAST = range(4)
 
 # Added to the next state in the table: the packet is part of a handshake, see ipvs/handshake.py.
 HANDSHAKE = 16
+# The same: the connection is ENDING.  What follows is the way of CLOSE.
+ENDS = 32
 EVENT_SYN, EVENT_FIN, EVENT_ACK, EVENT_RST, EVENT_NONE, EVENT_ILLEGAL = range(6)
 
 # Seconds, by state; the configuration may replace them (ipvs_defs/tcp/timeout, udp/timeout).
@@ -106,9 +109,12 @@ def fill_tables(
             mark = HANDSHAKE if event == EVENT_SYN and path != 2 else 0
             for state, name in enumerate(row.split()):
                 t.next[path * 128 + event * 16 + state] = _SHORT[name] | mark
-        for state in range(11):
+        for state in range(len(TCP_STATES)):
             t.next[path * 128 + EVENT_NONE * 16 + state] = state
             t.next[path * 128 + EVENT_ILLEGAL * 16 + state] = state
+        for event in range(EVENT_ILLEGAL):
+            at = path * 128 + event * 16
+            t.next[at + ENDING] = t.next[at + CLOSE] | ENDS
     for flags in range(64):
         t.event[flags] = event_of(flags)
     set_timeouts(address, tcp or {}, udp or {})

@@ -27,7 +27,10 @@ from stack.events import EventQueueStruct
 
 DROPS_SIZE = DROP_SLOTS * 8
 # Counters in the context that go on when a worker is replaced.
-COUNTED = ("polls", "empty_polls", "half_polls", "full_polls", "handed_out", "handed_in")
+COUNTED = (
+    "polls", "empty_polls", "half_polls", "full_polls", "handed_out", "handed_in",
+    "idle_probed", "idle_resets", "idle_untold",
+)  # fmt: skip
 OWN_TEMPLATES = 1024  # of a worker that shares no table
 ROUTES = 65536
 ROUTES6 = 1 << 20  # 68 bytes each, taken from the system as they are used
