@@ -9,7 +9,9 @@ import pytest
 from ipvs.dest import STATS_SIZE, DestStats
 from ipvs.entry import Entry
 from ipvs.laddr import LaddrStats
+from ipvs.sctp_states import SCTP_STATES
 from ipvs.table import Table, entry_of
+from ipvs.tcp import TCP_STATES
 from tests import oracle
 from tests.rig import Rig
 from tests.topology import (
@@ -125,6 +127,14 @@ def test_connections_that_died_with_the_worker_are_ended():
     new.at(102_000)
     assert new.applier.connections() == 0
     assert [c[1:] for c in counts(new)] == [(0, 0)] * 4
+
+
+def test_every_state_of_every_protocol_is_believed():
+    """SCTP has more of them than TCP."""
+    old, _ = opened(max(len(SCTP_STATES), len(TCP_STATES)))
+    for state in range(len(SCTP_STATES)):
+        Entry(entry_of(old.w.table, state + 1)).state = state
+    assert successor(old).worker.recovered == len(SCTP_STATES)
 
 
 DAMAGE = {
