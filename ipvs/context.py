@@ -81,7 +81,7 @@ class IpvsStruct(ctypes.Structure):
         ("template", ctypes.c_int64),  # that the connection being opened is to note, 0 = none
         ("sweep", ctypes.c_int64),  # where the sweep over the templates goes on
         # Established connections that were idle for too long, see ipvs/ending.py.
-        ("idle_probed", ctypes.c_int64),  # whose ends were sent probes
+        ("idle_probed", ctypes.c_int64),  # whose ends were asked for their numbers
         ("idle_resets", ctypes.c_int64),  # RSTs sent to their ends
         ("idle_untold", ctypes.c_int64),  # that were gone before both ends were told
     ]

@@ -96,11 +96,11 @@ def _begin(ipvs, entry):
     e.last = Stack(w.stack).now
     e.timeout = ENDING_SECONDS
     e.state = ENDING
+    if _probe_untold(ipvs, entry) == 0:
+        w.idle_untold += 1
+        return 0
     w.idle_probed += 1
-    if _probe_untold(ipvs, entry):
-        return 1
-    w.idle_untold += 1
-    return 0
+    return 1
 
 
 @compiled

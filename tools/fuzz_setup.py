@@ -15,11 +15,11 @@ LADDRS = ("198.19.0.200", "198.19.0.201")
 # number, protocol, port, forwarding mode, real servers, local addresses, more fields
 SERVICES: tuple[tuple[int, str, int, str, int, list[int], dict[str, Any]], ...] = (
     (0, "tcp", 80, "fullnat", 3, [0, 1], {}),
-    (1, "tcp", 81, "nat", 2, [], {"sched": "wrr"}),
+    (1, "tcp", 81, "nat", 2, [], {"sched": "wrr", "conn_timeout": 2}),
     (2, "tcp", 82, "dr", 2, [], {"sched": "wlc"}),
     (3, "tcp", 83, "fullnat", 0, [0], {}),
     (4, "tcp", 84, "fullnat", 2, [], {}),
-    (5, "tcp", 85, "fullnat", 2, [1], {"u_thresh": 20}),
+    (5, "tcp", 85, "fullnat", 2, [1], {"u_thresh": 20, "conn_timeout": 2}),
     (6, "tcp", 86, "fullnat", 3, [0], {"flags": ["expire_quiescent"]}),
     (7, "udp", 53, "fullnat", 3, [0, 1], {"conn_timeout": 5}),
     (8, "udp", 54, "nat", 2, [], {"persistent": 2}),

@@ -332,6 +332,7 @@ BUILDERS = {
 # Reached in tests of their own.
 UNREACHABLE = {
     "digest_clash": "test_wide_forward.py",
+    "idle_end": "test_idle_end.py",
     "udp6_checksum": "test_wide_forward.py",
     "frag_nat64": "test_fragments64.py",
     "sched_fault": "test_user_schedulers.py",

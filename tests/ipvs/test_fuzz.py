@@ -31,6 +31,7 @@ def test_fuzz(seed):
     assert result.connections > 20 and result.created >= result.connections
     # Deep enough: packets were forwarded, and many different things were wrong.
     assert result.sent > result.packets // 10 and len(result.drops) > 20
+    assert "idle_end" in result.drops or not JIT, "no idle connection was told its end"
     six = [name for name in result.drops if name.startswith(("ip6_", "icmp6_", "nd_"))]
     assert len(six) > 12
 
