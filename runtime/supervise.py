@@ -116,6 +116,10 @@ class Supervisor:
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
+    def ended_well(self, index: int) -> bool:
+        """Whether the worker's last process ended in good order, being asked to."""
+        return self._workers[index].ended_well
+
     @property
     def running(self) -> list[int]:
         """Indices of the workers that are supervised now."""

@@ -64,6 +64,8 @@ class SupervisedWorker:
         self.starts = 0
         self.last_exit: str | None = None
         self.last_exit_time: float | None = None
+        self.ended_well = False
+        """Whether the last process ended as it was asked to, and in good order."""
 
     def stop(self, again: bool = False) -> None:
         """Ask the process to end (TERM, later KILL); ``again``: and start a new one at once."""
@@ -146,12 +148,9 @@ class SupervisedWorker:
                 reason = exit_reason(process.status)
             if self.state == STOPPING and self._verdict is None:
                 reason = f"stopped ({reason})"
-        log.log(
-            logging.INFO if self.state == STOPPING else logging.ERROR,
-            "worker %d: %s",
-            self.spec.index,
-            reason,
-        )
+        self.ended_well = self.state == STOPPING and reason == f"stopped ({exit_reason(0)})"
+        level = logging.INFO if self.ended_well else logging.ERROR
+        log.log(level, "worker %d: %s", self.spec.index, reason)
         self.ready.clear()
         self.last_exit, self.last_exit_time = reason, time.time()
         self._call(self._down, self.spec.index, reason)

@@ -262,6 +262,28 @@ def test_a_disconnect_while_waiting_for_a_worker(path):
     serve(path, scenario, master)
 
 
+def test_closing_with_clients_is_no_mistake(path, caplog):
+    """An idle client, one in the middle of a frame, one waiting for an answer."""
+    master = Master()
+    master.fleet.slow = True
+
+    async def scenario(server):
+        clients = [await Client.open(path) for _ in range(3)]
+        assert (await clients[0].ask("info"))["ok"]
+        clients[1].writer.write(b"\0\0")
+        clients[2].writer.write(encode({"v": 1, "seq": 1, "type": "conn.list"}))
+        while len(server._clients) < 3:
+            await asyncio.sleep(0.01)
+        await server.close()
+        assert [await client.reply() for client in clients] == [None] * 3
+        assert not server._clients
+        for client in clients:
+            client.close()
+
+    serve(path, scenario, master)
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_stop_is_answered(path):
     master = Master()
 

@@ -113,6 +113,7 @@ def test_up_status_and_clean_stop(spec):
         assert supervisor.status()[0]["heartbeat"] > first["heartbeat"]
         await supervisor.stop(0)
         assert supervisor.status()[0]["state"] == "stopped" and supervisor.running == [1]
+        assert supervisor.ended_well(0) and not supervisor.ended_well(1)
         supervisor.start(spec(index=0))
         await supervisor.wait_up([0], timeout=20)
 
@@ -132,6 +133,7 @@ def test_killed_worker_is_back_within_a_second(spec):
         status = supervisor.status()[0]
         assert status["last_exit"] == "killed by SIGKILL" and status["starts"] == 2
         assert status["pid"] == events.ups[1][1] != events.ups[0][1]
+        assert not supervisor.ended_well(0)
 
     supervise(scenario)
 
@@ -190,6 +192,8 @@ def test_deaf_worker_is_killed_after_the_deadline(spec):
     async def scenario(supervisor, events):
         supervisor.start(spec("deaf"))
         await events.until(ups=1)
+        await supervisor.stop(0)
+        assert not supervisor.ended_well(0)
 
     events = supervise(scenario, stop_timeout=0.3)
     assert events.downs == [(0, "did not stop within 0.3 s of TERM")]

@@ -93,6 +93,9 @@ class ControlServer:
         except (OSError, TimeoutError):
             # gone, or too slow: nobody is left to tell
             writer.transport.abort()
+        except asyncio.CancelledError:
+            # by close(); asyncio of CPython 3.11 takes a handler that ends cancelled for a mistake
+            writer.transport.abort()
         except Exception:
             _log.exception("a control connection failed")
             writer.transport.abort()

@@ -206,7 +206,8 @@ class Master:
         _log.info("worker %d is up (pid %d)", index + 1, pid)
 
     def _worker_down(self, index: int, reason: str) -> None:
-        _log.error("worker %d is down: %s", index + 1, reason)
+        level = logging.INFO if self.supervisor.ended_well(index) else logging.ERROR
+        _log.log(level, "worker %d is down: %s", index + 1, reason)
         self._messages.worker_down(index, reason)
         # Waits in the emptied ring for the next process of this worker.
         self._messages.reset(index, self.state.snapshot())
