@@ -45,12 +45,15 @@ class Applier(ServiceRecords):
         self.known: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.snapshot: set[tuple[Any, ...]] | None = None
         self.pool_memory: dict[int, tuple[int, str]] = {}
+        self.listeners = {}
         self.matches: dict[int, tuple[int, dict[str, Any]]] = {}
         # These make operations, and keep packets waiting no longer than those take.
         self.quick: dict[str, Callable[[dict[str, Any]], None]] = {
             "announce": self.announce,
             "addr.set": self.set_address,
             "addr.del": self.delete_address,
+            "link.up": self.link_up,
+            "mld.querier": self.set_querier,
             "route.set": self.set_route,
             "route.del": self.delete_route,
             "neigh.set": self.set_neighbour,

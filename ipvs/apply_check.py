@@ -99,9 +99,11 @@ def _server(value: Any) -> bool:
 # A field whose name ends in "?" may be absent or None.
 FIELDS: dict[str, dict[str, Check]] = {
     "dev.set": {"id": DEVICE, "mac": _mac, "mtu": U16},
-    "addr.set": {"addr": _any_address, "dev": DEVICE},
+    "addr.set": {"addr": _any_address, "dev": DEVICE, "plen?": LENGTH},
     "announce": {"addr": _any_address, "dev": DEVICE},
-    "addr.del": {"addr": _any_address, "dev": DEVICE},
+    "addr.del": {"addr": _any_address, "dev": DEVICE, "plen?": LENGTH},
+    "link.up": {"dev": DEVICE},
+    "mld.querier": {"dev": DEVICE, "v1": _number(0, 1), "robustness": _number(1, 7)},
     "route.set": {
         "dst": _any_address, "plen": LENGTH, "kind": _one_of("local", "link", "gateway"),
         "dev": DEVICE, "via?": _any_address, "src?": _any_address, "mtu?": U16,

@@ -11,7 +11,7 @@ from ipvs.gate import InlineGate
 from ipvs.worker import Worker
 from netdev.port import Port
 from stack import neigh, route
-from stack.address6 import words
+from stack.address6 import MULTICAST_LINK_HIGH, solicited_low, words
 from stack.context import Stack
 
 # Settings of the context that are one number each.
@@ -52,6 +52,8 @@ class InetRecords:
 
     worker: Worker
     gate: InlineGate
+    listeners: dict[tuple[int, int], set[tuple[str, int]]]
+    """Addresses (and prefix lengths) behind each (device, low word of a solicited-node group)."""
 
     @property
     def context(self) -> Any:
@@ -90,11 +92,35 @@ class InetRecords:
 
     def set_address(self, body: dict[str, Any]) -> None:
         """One of our addresses: announced by the first worker (RFC 5227, RFC 4861)."""
-        if is_ipv6(body["addr"]) and body.get("check"):
-            step = (operations6.ADDRESS6_NEW, *words(body["addr"]), self._port(body), 1)
-            self._run("", step)
-        else:
+        if not is_ipv6(body["addr"]):
             self.announce(body)
+            return
+        dev, check = self._port(body), 1 if body.get("check") else 0
+        step = (operations6.ADDRESS6_NEW, *words(body["addr"]), dev, check)
+        # RFC 4862 5.4.2: answers to the probe come to the group.
+        self._run("", *self._listen(body), step)
+
+    def _listen(self, body: dict[str, Any]) -> list[tuple[int, ...]]:
+        """The step that joins an address's group, if it is the first one in it."""
+        dev, low = body["dev"], solicited_low(words(body["addr"])[1])
+        users = self.listeners.setdefault((dev, low), set())
+        first = not users
+        users.add((body["addr"], body.get("plen", 128)))
+        return [(operations6.GROUP_JOIN, MULTICAST_LINK_HIGH, low, dev)] if first else []
+
+    def _listen_no_more(self, body: dict[str, Any]) -> list[tuple[int, ...]]:
+        """The step that leaves an address's group, if nobody is left in it.
+
+        Without a prefix length the address is gone with all it had.
+        """
+        dev, low = body["dev"], solicited_low(words(body["addr"])[1])
+        users, plen = self.listeners.get((dev, low), set()), body.get("plen")
+        gone = {user for user in users if user[0] == body["addr"] and plen in (None, user[1])}
+        users -= gone
+        if users or not gone:
+            return []
+        del self.listeners[dev, low]
+        return [(operations6.GROUP_LEAVE, MULTICAST_LINK_HIGH, low, dev)]
 
     def announce(self, body: dict[str, Any]) -> None:
         """Tell the link (once more) that an address is ours."""
@@ -109,7 +135,17 @@ class InetRecords:
     def delete_address(self, body: dict[str, Any]) -> None:
         """The address's routes are deleted by records of theirs."""
         if is_ipv6(body["addr"]):
-            self._run("", (operations6.ADDRESS6_GONE, *words(body["addr"]), body["dev"]))
+            step = (operations6.ADDRESS6_GONE, *words(body["addr"]), body["dev"])
+            self._run("", *self._listen_no_more(body), step)
+
+    def link_up(self, body: dict[str, Any]) -> None:
+        """A port's link came up: whoever is there now hears of our groups."""
+        self._run("", (operations6.GROUPS_REPORT, 0, 0, self._port(body)))
+
+    def set_querier(self, body: dict[str, Any]) -> None:
+        """Another worker heard a querier of multicast listeners."""
+        step = (operations6.GROUPS_QUERIER, 0, 0, self._port(body), body["v1"], body["robustness"])
+        self._run("", step)
 
     def set_route(self, body: dict[str, Any]) -> None:
         """Add or replace a route."""

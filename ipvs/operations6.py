@@ -1,4 +1,4 @@
-"""Operations (ipvs/operations.py) on IPv6 routes, neighbours and addresses.
+"""Operations (ipvs/operations.py) on IPv6 routes, neighbours, addresses and multicast groups.
 
 Addresses are two raw words, high then low (stack/address6.py).
 """
@@ -11,6 +11,8 @@ from stack import neigh, neigh6, route6
 from stack.address6 import LINK_LOCAL_HIGH
 from stack.context import Stack, bump_generation
 from stack.dad import announce6, end_dad, find_tentative, start_dad
+from stack.mld import join, leave, report_again
+from stack.mld_query import note_querier
 
 FIRST6 = 64  # codes of this file begin here
 ROUTE6_SET = 64  # prefix, way (see way6), gateway, source
@@ -19,6 +21,10 @@ NEIGHBOUR6_SET = 66  # address, port, mac, permanent
 NEIGHBOUR6_DELETE = 67  # address, port
 ADDRESS6_NEW = 68  # address, port, 1: look for duplicates
 ADDRESS6_GONE = 69  # address, port
+GROUP_JOIN = 70  # group (ff02::...), port
+GROUP_LEAVE = 71  # group, port
+GROUPS_REPORT = 72  # 0, 0, port: all groups again
+GROUPS_QUERIER = 73  # 0, 0, port, 1: speaks version 1, robustness variable
 
 DONE = 1
 FULL = 0
@@ -79,6 +85,20 @@ def _change_address(stack, code, high, low, port, check):
 
 
 @compiled
+def _change_groups(stack, code, low, port, arguments):
+    if code == GROUP_JOIN:
+        # Without room for it it is counted: the address works where nobody filters groups.
+        join(stack, port, low)
+    elif code == GROUP_LEAVE:
+        leave(stack, port, low)
+    elif code == GROUPS_REPORT:
+        report_again(stack, port)
+    else:
+        note_querier(stack, port, load64(arguments + 24), load64(arguments + 32))
+    return DONE
+
+
+@compiled
 def execute6(stack, code, arguments):
     """Execute one operation, its arguments at an address; DONE or FULL."""
     high = load64(arguments)
@@ -99,4 +119,6 @@ def execute6(stack, code, arguments):
         if entry != 0:
             neigh.remove(stack, entry)
         return DONE
+    if code >= GROUP_JOIN:
+        return _change_groups(stack, code, low, third, arguments)
     return _change_address(stack, code, high, low, third, load64(arguments + 24))

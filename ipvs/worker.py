@@ -20,7 +20,7 @@ from netdev.mbuf import PoolCalls, PoolCallsStruct
 from netdev.port import MAX_PORTS, Port, PortStruct
 from runtime.heartbeat import LifeBlock
 from runtime.intrinsics import rdtsc
-from stack import dad, neigh, route, route6
+from stack import dad, mld_table, neigh, route, route6
 from stack.context import Stack, StackStruct
 from stack.drops import DROP_SLOTS
 from stack.events import EventQueueStruct
@@ -138,6 +138,8 @@ class Worker:
         table_.queue_limit = 128
         table_.seed = int.from_bytes(os.urandom(7), "little")
         s.dad = take(ctypes.sizeof(dad.DadTableStruct))
+        s.mld = take(ctypes.sizeof(mld_table.MldTableStruct))
+        mld_table.initialise(s.mld, int.from_bytes(os.urandom(7), "little"))
         s.events = take(ctypes.sizeof(EventQueueStruct))
         s.worker, s.workers = self.index, self.count
         s.generation = 1

@@ -32,6 +32,7 @@ class StackStruct(ctypes.Structure):
         ("disabled6", ctypes.c_int64),  # 1: no IPv6 packet is taken
         ("pointer6", ctypes.c_int64),  # of the parameter problem found last, see stack/exthdr.py
         ("dad", ctypes.c_int64),  # DadTable: addresses being checked for duplicates
+        ("mld", ctypes.c_int64),  # MldTable: multicast groups we listen to
         ("link_local", ctypes.c_int64 * MAX_PORTS),  # low words of the ports' fe80:: addresses
         ("header", ctypes.c_int64 * 8),  # room for an IP header, see stack/split.py
         ("ports", ctypes.c_int64 * MAX_PORTS),  # PortStruct addresses

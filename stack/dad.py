@@ -43,7 +43,7 @@ DadTable = view(DadTableStruct)
 
 
 @compiled
-def _speaks(stack, port):
+def speaks(stack, port):
     """1 for the worker that sends what only one of all should."""
     s = Stack(stack)
     return 1 if (s.worker == 0 and Port(s.ports[port]).tx_queue >= 0) else 0
@@ -65,7 +65,7 @@ def find_tentative(stack, port, high, low):
 @compiled
 def announce6(stack, port, high, low):
     """Tell the link of an address that needs no check (RFC 4861 7.2.6)."""
-    if _speaks(stack, port):
+    if speaks(stack, port):
         advertise(stack, port, high, low, OVERRIDE)
     return 0
 
@@ -86,7 +86,7 @@ def start_dad(stack, port, high, low):
             slot.port = port
             slot.since = s.now
             t.count += 1
-            if _speaks(stack, port):
+            if speaks(stack, port):
                 probe(stack, port, high, low)
             return 1
     return announce6(stack, port, high, low)

@@ -58,3 +58,20 @@ ND_ROUTER = reason(
     B + 29, "nd_router", "router solicitation, advertisement or redirect: not for a balancer"
 )
 ND_DONE = reason(B + 30, "nd_done", "neighbour discovery message processed (not a loss)")
+MLD_HOP_LIMIT = reason(
+    B + 31, "mld_hop_limit", "multicast listener query from off the link (hop limit not 1)"
+)
+MLD_SENDER = reason(
+    B + 32,
+    "mld_sender",
+    "multicast listener query whose source is not link-local (RFC 3810 5.1.14)",
+)
+MLD_ALERT = reason(B + 33, "mld_alert", "multicast listener query without router alert option")
+MLD_FORMAT = reason(B + 34, "mld_format", "malformed multicast listener query (RFC 3810 5.1, 8.1)")
+MLD_OTHER = reason(
+    B + 35, "mld_other", "multicast listener report of another host (not a loss: routers read it)"
+)
+MLD_DONE = reason(B + 36, "mld_done", "multicast listener query processed (not a loss)")
+MLD_FULL = reason(
+    B + 37, "mld_full", "multicast group not reported: more of them than the table holds"
+)

@@ -19,6 +19,7 @@ ADDRESS_CONFLICT = 2  # a: address, b: MAC of the other holder, c: port index
 NEIGHBOUR6_LEARNT = 3
 ADDRESS6_CONFLICT = 4
 ADDRESS6_DUPLICATE = 5  # of an address of ours that was in check: it must not be used
+MLD_QUERIER = 6  # a: port index, b: 1 if it speaks version 1, c: its robustness variable
 
 
 class EventStruct(ctypes.Structure):

@@ -60,6 +60,8 @@ from stack.icmp6 import (
     tell_problem,
 )
 from stack.local6 import local6
+from stack.mld_query import receive_mld
+from stack.mld_send import DONE1, QUERY, REPORT1
 from stack.nd import receive_nd
 from stack.nd_send import ADVERTISEMENT, ND_HOPS, SOLICITATION
 from stack.output6 import output6, route_mtu6, send_via6
@@ -108,6 +110,8 @@ def receive_icmp6(stack, mbuf, data, offset):
         return receive_nd(stack, mbuf, data, offset)
     if kind == ROUTER_SOLICITATION or kind == ROUTER_ADVERTISEMENT or kind == REDIRECT:
         return ND_ROUTER
+    if kind == QUERY or kind == REPORT1 or kind == DONE1:
+        return receive_mld(stack, mbuf, data, offset)
     if kind != ECHO6 or load8(l3 + offset + 1) != 0:
         return ICMP6_TYPE
     reason = echo6(stack, mbuf, data, offset)

@@ -42,54 +42,72 @@ def write_mac(at, mac):
 
 
 @compiled
-def _frame(stack, port, kind, flags, option):
-    """A frame with everything but addresses, destination MAC and checksum; 0 without an mbuf.
-
-    ``option``: the option that carries our MAC address, 0 for none.
-    """
+def blank6(stack, port, following, hops):
+    """A frame of ours that ends with its fixed IPv6 header, without addresses, length and
+    destination MAC; 0 without an mbuf.  ``following``: next header."""
     s = Stack(stack)
     mbuf = allocate(s.calls)
     if mbuf == 0:
         count_drop(stack, NO_MBUF)
         return 0
-    p = Port(s.ports[port])
     Mbuf(mbuf).data_off = HEADROOM
-    size = OPTION_AT + (8 if option != 0 else 0)
-    set_length(mbuf, ETHER_LEN + size)
     data = data_of(mbuf)
-    write_mac(data + 6, p.mac)
+    write_mac(data + 6, Port(s.ports[port]).mac)
     store16(data + 12, 0xDD86)
     ip = Ipv6(data + ETHER_LEN)
     ip.flow = 0x60000000
-    ip.payload = size - IP6_LEN
-    ip.next = PROTO_ICMP6
-    ip.hops = ND_HOPS
-    store32(ip.ptr + IP6_LEN, kind)
-    Ipv6(ip.ptr + IP6_LEN + 4).flow = flags
-    if option != 0:
-        store8(ip.ptr + OPTION_AT, option)
-        store8(ip.ptr + OPTION_AT + 1, 1)
-        write_mac(ip.ptr + OPTION_AT + 2, p.mac)
+    ip.next = following
+    ip.hops = hops
     return mbuf
 
 
 @compiled
-def _store_address(l3, offset, high, low):
+def store_address6(l3, offset, high, low):
+    """Write an address into a packet."""
     store64(l3 + offset, high)
     store64(l3 + offset + 8, low)
     return 0
 
 
 @compiled
-def _finish(stack, port, mbuf, mac):
-    """Checksum, destination MAC, transmit."""
+def send_icmp6(stack, port, mbuf, mac, offset, size):
+    """Lengths, checksum and destination MAC of a frame whose ICMPv6 message of ``size`` bytes is
+    ``offset`` bytes behind the IPv6 header's begin, its checksum field 0; transmit."""
+    set_length(mbuf, ETHER_LEN + offset + size)
     data = data_of(mbuf)
     l3 = data + ETHER_LEN
     write_mac(data, mac)
-    total = checksum6(l3, l3 + IP6_LEN, PROTO_ICMP6, Ipv6(l3).payload)
-    store16(l3 + IP6_LEN + 2, total ^ 0xFFFF)
+    Ipv6(l3).payload = offset - IP6_LEN + size
+    store16(l3 + offset + 2, checksum6(l3, l3 + offset, PROTO_ICMP6, size) ^ 0xFFFF)
     transmit(Stack(stack).ports[port], mbuf)
     return 0
+
+
+@compiled
+def _frame(stack, port, kind, flags, option):
+    """A frame with everything but addresses, destination MAC and checksum; 0 without an mbuf.
+
+    ``option``: the option that carries our MAC address, 0 for none.
+    """
+    mbuf = blank6(stack, port, PROTO_ICMP6, ND_HOPS)
+    if mbuf == 0:
+        return 0
+    set_length(mbuf, ETHER_LEN + OPTION_AT + (8 if option != 0 else 0))
+    l3 = data_of(mbuf) + ETHER_LEN
+    store32(l3 + IP6_LEN, kind)
+    Ipv6(l3 + IP6_LEN + 4).flow = flags
+    if option != 0:
+        store8(l3 + OPTION_AT, option)
+        store8(l3 + OPTION_AT + 1, 1)
+        write_mac(l3 + OPTION_AT + 2, Port(Stack(stack).ports[port]).mac)
+    return mbuf
+
+
+@compiled
+def _finish(stack, port, mbuf, mac):
+    """Checksum, destination MAC, transmit."""
+    size = Mbuf(mbuf).pkt_len - ETHER_LEN - IP6_LEN
+    return send_icmp6(stack, port, mbuf, mac, IP6_LEN, size)
 
 
 @compiled
@@ -107,13 +125,13 @@ def solicit(stack, entry):
     if mbuf == 0:
         return 0
     l3 = data_of(mbuf) + ETHER_LEN
-    _store_address(l3, IP6_SRC, source, source_low6(stack, n.port, high, low))
-    _store_address(l3, TARGET_AT, high, low)
+    store_address6(l3, IP6_SRC, source, source_low6(stack, n.port, high, low))
+    store_address6(l3, TARGET_AT, high, low)
     if n.state >= USABLE:
-        _store_address(l3, IP6_DST, high, low)
+        store_address6(l3, IP6_DST, high, low)
         return _finish(stack, n.port, mbuf, load64(entry) & MAC_MASK)
     group = solicited_low(low)
-    _store_address(l3, IP6_DST, MULTICAST_LINK_HIGH, group)
+    store_address6(l3, IP6_DST, MULTICAST_LINK_HIGH, group)
     return _finish(stack, n.port, mbuf, multicast_mac6(group))
 
 
@@ -125,9 +143,9 @@ def probe(stack, port, high, low):
         return 0
     l3 = data_of(mbuf) + ETHER_LEN
     group = solicited_low(low)
-    _store_address(l3, IP6_SRC, 0, 0)
-    _store_address(l3, IP6_DST, MULTICAST_LINK_HIGH, group)
-    _store_address(l3, TARGET_AT, high, low)
+    store_address6(l3, IP6_SRC, 0, 0)
+    store_address6(l3, IP6_DST, MULTICAST_LINK_HIGH, group)
+    store_address6(l3, TARGET_AT, high, low)
     return _finish(stack, port, mbuf, multicast_mac6(group))
 
 
@@ -138,9 +156,9 @@ def advertise(stack, port, high, low, flags):
     if mbuf == 0:
         return 0
     l3 = data_of(mbuf) + ETHER_LEN
-    _store_address(l3, IP6_SRC, high, low)
-    _store_address(l3, IP6_DST, MULTICAST_LINK_HIGH, ALL_NODES_LOW)
-    _store_address(l3, TARGET_AT, high, low)
+    store_address6(l3, IP6_SRC, high, low)
+    store_address6(l3, IP6_DST, MULTICAST_LINK_HIGH, ALL_NODES_LOW)
+    store_address6(l3, TARGET_AT, high, low)
     return _finish(stack, port, mbuf, multicast_mac6(ALL_NODES_LOW))
 
 
@@ -153,7 +171,7 @@ def answer(stack, port, asked, mac, flags):
     l3 = data_of(mbuf) + ETHER_LEN
     high = load64(asked + TARGET_AT)
     low = load64(asked + TARGET_AT + 8)
-    _store_address(l3, IP6_SRC, high, low)
-    _store_address(l3, IP6_DST, load64(asked + IP6_SRC), load64(asked + IP6_SRC + 8))
-    _store_address(l3, TARGET_AT, high, low)
+    store_address6(l3, IP6_SRC, high, low)
+    store_address6(l3, IP6_DST, load64(asked + IP6_SRC), load64(asked + IP6_SRC + 8))
+    store_address6(l3, TARGET_AT, high, low)
     return _finish(stack, port, mbuf, mac)

@@ -7,6 +7,7 @@ from stack.arp import request
 from stack.context import Stack
 from stack.dad import age_dad
 from stack.icmp6 import tell_unreachable
+from stack.mld import age_mld
 from stack.nd_send import solicit
 from stack.neigh import (
     DELAY,
@@ -110,6 +111,7 @@ def age(stack, budget):
     s = Stack(stack)
     t = NeighbourTable(s.neighbours)
     age_dad(stack)
+    age_mld(stack)
     t.no_victim = 0
     count = t.count
     if count > budget:

@@ -10,11 +10,15 @@ from ipaddress import IPv6Address
 
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
+    ICMPv6MLQuery,
+    ICMPv6MLQuery2,
     ICMPv6ND_NA,
     ICMPv6ND_NS,
     ICMPv6NDOptDstLLAddr,
     ICMPv6NDOptSrcLLAddr,
     IPv6,
+    IPv6ExtHdrHopByHop,
+    RouterAlert,
     in6_getnsma,
     in6_getnsmac,
 )
@@ -33,6 +37,7 @@ CLIENT6, CLIENT_MAC = "2001:db8:1::2", "02:aa:00:00:00:02"
 SERVER6, SERVER_MAC = "2001:db8:2::b", "02:bb:00:00:00:0b"
 GATEWAY6, GATEWAY_MAC, REMOTE6 = "2001:db8:1::fe", "02:aa:00:00:00:fe", "2001:db8:9:8::7"
 ALL_NODES = "ff02::1"
+ALERT = RouterAlert(value=0)  # multicast listener discovery (RFC 2711)
 START = 1_000_000
 
 
@@ -70,11 +75,22 @@ def know(rig):
     return rig
 
 
+def is_report(frame):
+    """Whether a frame is a listener report or done: IPv6 with hop-by-hop options, ICMPv6."""
+    return frame[12:14] == b"\x86\xdd" and frame[20] == 0 and frame[62] in (131, 132, 143)
+
+
+def at(rig, rounds=1):
+    """What (wan, lan) send now, without listener reports: these are tests/stack/test_mld.py's."""
+    sent = rig.at(rig.clock, rounds=rounds)
+    return [[frame for frame in frames if not is_report(frame)] for frames in sent]
+
+
 def send(rig, port, *frames, after=0):
     """Send frames into a port ``after`` ms from the last call; what (wan, lan) sent then."""
     rig.clock += after
     rig.push(port, *(bytes(frame) for frame in frames))
-    return rig.at(rig.clock, rounds=1 + len(frames) // 32)
+    return at(rig, rounds=1 + len(frames) // 32)
 
 
 def wait(rig, ms, step=50):
@@ -83,7 +99,7 @@ def wait(rig, ms, step=50):
     end = rig.clock + ms
     while rig.clock < end:
         rig.clock = min(end, rig.clock + step)
-        for port, frames in enumerate(rig.at(rig.clock)):
+        for port, frames in enumerate(at(rig)):
             result[port].extend(frames)
     return result
 
@@ -136,6 +152,19 @@ def advertisement(
     if option:
         message /= ICMPv6NDOptDstLLAddr(lladdr=mac if option is True else option)
     return Ether(src=mac, dst=to) / IPv6(src=src or target, dst=dst, hlim=hlim) / message
+
+
+def query(
+    group="::", v1=False, code=0, option=ALERT, to=None, src=None, dst=None, hlim=1, **fields
+):
+    """A listener query from a router's link-local address, general unless ``group`` is given."""
+    dst = dst or (ALL_NODES if group == "::" else group)
+    message = (ICMPv6MLQuery if v1 else ICMPv6MLQuery2)(mladdr=group, code=code, **fields)
+    if option is not None:
+        message = IPv6ExtHdrHopByHop(options=[option]) / message
+    to = to or in6_getnsmac(IPv6Address(dst).packed)
+    src = src or link_local(GATEWAY_MAC)
+    return frame(message, src=src, dst=dst, mac=GATEWAY_MAC, to=to, hlim=hlim)
 
 
 def raw(size):

@@ -7,6 +7,7 @@ from scapy.layers.inet import UDP
 from scapy.layers.inet6 import (
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
+    ICMPv6MLReport,
     ICMPv6ND_RA,
     ICMPv6ND_RS,
     IPv6,
@@ -19,6 +20,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from stack import mld_table
 from stack.drops import IP6_BASE, REASONS
 from tests import net6
 from tests.net6 import CLIENT6, CLIENT_MAC, LAN6, SERVER6, WAN6, advertisement, frame, ping
@@ -62,6 +64,14 @@ def no_addresses(rig):
     rig.apply("route.del", dst="2001:db8:1::", plen=64)
 
 
+def too_many_groups(rig):
+    table = mld_table.MldTable(rig.stack.mld)
+    table.high = mld_table.GROUPS
+    for group in table.group:
+        group.state = mld_table.MEMBER
+    rig.apply("addr.set", addr="2001:db8:1::1:50", dev=0, plen=64)
+
+
 BIG = frame(net6.raw(1461), dst=SERVER6, nh=17)
 PING_ALL = ping(dst=net6.ALL_NODES, to="33:33:00:00:00:01")
 CASES = {
@@ -96,6 +106,13 @@ CASES = {
     "nd_target": (None, net6.solicitation("2001:db8:1::77", dst=WAN6, to=MACS[0])),
     "nd_router": (None, frame(ICMPv6ND_RA(), src=net6.link_local(CLIENT_MAC), hlim=255)),
     "nd_done": (None, advertisement(CLIENT6, CLIENT_MAC)),
+    "mld_hop_limit": (None, net6.query(hlim=2)),
+    "mld_sender": (None, net6.query(src=CLIENT6)),
+    "mld_alert": (None, net6.query(option=None)),
+    "mld_format": (None, net6.query(code=1)),
+    "mld_other": (None, frame(IPv6ExtHdrHopByHop() / ICMPv6MLReport(mladdr="ff02::1:ff00:5"))),
+    "mld_done": (None, net6.query()),
+    "mld_full": (too_many_groups, ping()),
 }
 
 

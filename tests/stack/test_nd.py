@@ -261,7 +261,7 @@ NEW = "2001:db8:1::50"
 def add(rig, check=True):
     rig.apply("addr.set", addr=NEW, dev=WAN, plen=64, check=check)
     rig.apply("route.set", dst=NEW, plen=128, kind="local", dev=WAN)
-    return rig.at(rig.clock)
+    return net6.at(rig)
 
 
 PROBE = bytes(
@@ -286,7 +286,7 @@ def test_rfc4862_5_4_2_a_new_address_is_probed_then_announced(rig):
 def test_rfc4861_7_2_6_an_old_address_is_announced_at_once(rig):
     assert add(rig, check=False)[0] == [told(NEW, ALL_NODES, ALL_MAC, (0, 1))]
     rig.apply("announce", addr=NEW, dev=0)
-    assert rig.at(rig.clock)[0] == [told(NEW, ALL_NODES, ALL_MAC, (0, 1))]
+    assert net6.at(rig)[0] == [told(NEW, ALL_NODES, ALL_MAC, (0, 1))]
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_rfc4861_7_2_6_an_old_address_is_announced_at_once(rig):
 def test_rfc4862_duplicates_are_noticed(rig, claim, early):
     if early:  # the answer comes before the record of the local route
         rig.apply("addr.set", addr=NEW, dev=WAN, plen=64, check=True)
-        rig.at(rig.clock)
+        net6.at(rig)
     else:
         add(rig)
     assert send(rig, WAN, claim)[0] == []
@@ -329,7 +329,7 @@ def test_more_addresses_than_can_be_checked_at_once_are_announced(rig):
     sent = []
     for i in range(260):
         rig.apply("addr.set", addr=f"2001:db8:1::1:{i:x}", dev=WAN, plen=64, check=True)
-        sent += rig.at(rig.clock)[0]
+        sent += net6.at(rig)[0]
     kinds = [frame[54] for frame in sent]
     assert (kinds.count(135), kinds.count(136)) == (256, 4)
     assert len(wait(rig, 1200)[0]) == 256

@@ -18,8 +18,8 @@ class Links:
         self.announcer = Announcer(self.publish, self.up.__getitem__)
 
     def publish(self, kind: str, body: dict[str, Any]) -> None:
-        assert kind == "announce"
-        self.sent.append((body["dev"], body["addr"]))
+        assert kind == "announce" or (kind, body.keys()) == ("link.up", {"dev"})
+        self.sent.append((body["dev"], body.get("addr", "up")))
 
     def ticks(self, count: int) -> list[list[tuple[int, str]]]:
         """What each of so many seconds sent."""
@@ -46,7 +46,7 @@ def test_all_addresses_of_a_link_that_comes_up() -> None:
     assert links.ticks(2) == [[], []]
     links.up[0] = True
     mine = [(0, "192.0.2.100")]
-    assert links.ticks(6) == [mine, mine, [], mine, [], []]
+    assert links.ticks(6) == [[(0, "up"), *mine], mine, [], mine, [], []]
 
 
 def test_nothing_is_sent_while_the_link_is_down() -> None:
@@ -55,7 +55,7 @@ def test_nothing_is_sent_while_the_link_is_down() -> None:
     links.announcer.heard("addr.set", OURS)
     assert links.ticks(9) == [[]] * 9
     links.up[0] = True
-    assert links.ticks(1) == [[(0, "192.0.2.100")]]
+    assert links.ticks(1) == [[(0, "up"), (0, "192.0.2.100")]]
 
 
 def test_local_addresses_and_addresses_that_go() -> None:

@@ -26,6 +26,10 @@ the id of their address's pool; laddrs lists pool ids.  A match (addr 0.0.0.0 or
 ranges src dst sport dport as (first, last), devices iif oif or None, and an order: of several that
 match, the highest is meant.
 An id deleted and set again for the same address refers to the same pool, ports in use included.
+
+Between these the daemon sends records that are no state and in no snapshot: what workers are to
+tell a link (announce addr dev; link.up dev), and what one of them heard there (mld.querier dev v1
+robustness).
 """
 
 from __future__ import annotations

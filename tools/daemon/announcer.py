@@ -3,7 +3,8 @@
 The first announcement of an address is lost when the link is still coming up, the switch port does
 not forward yet, or a frame gets lost; neighbours that knew the address elsewhere would then send
 there until their own entry ages.  So every address is announced twice more (RFC 5227 section 2.3
-asks for two in all), and all of a port's again when its link comes up.
+asks for two in all), and all of a port's again when its link comes up.  Workers also report their
+multicast groups then; the repetitions of these reports are their own (stack/mld.py).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ AGAIN = (2, 4)  # ticks (seconds) after an address came or its link came up
 
 
 class Announcer:
-    """Follows the records of addresses; ``publish(kind, body)`` sends ``announce`` records.
+    """Follows the records of addresses; ``publish(kind, body)`` sends ``announce`` and ``link.up``.
 
     ``link(dev)`` says whether a port's link is up.
     """
@@ -45,6 +46,7 @@ class Announcer:
         for dev in {dev for dev, _ in self._due}:
             up = self._link(dev)
             if up and not self._up.get(dev, True):
+                self._publish("link.up", {"dev": dev})
                 for key in self._due:
                     if key[0] == dev:
                         self._due[key] = [0, *AGAIN]

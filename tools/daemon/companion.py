@@ -71,6 +71,7 @@ def emit_events(queue: int, port: Any) -> int:
         events.ADDRESS_CONFLICT: "addr.conflict",
         events.ADDRESS6_CONFLICT: "addr.conflict",
         events.ADDRESS6_DUPLICATE: "addr.duplicate",
+        events.MLD_QUERIER: "mld.querier",
     }
     drained = events.drain(queue)
     for kind, a, b, c in drained:
@@ -79,12 +80,14 @@ def emit_events(queue: int, port: Any) -> int:
 
 
 def event_body(kind: int, a: int, b: int, c: int) -> dict[str, Any]:
-    """What an event of the packet path says, in texts: addr, mac, dev."""
+    """What an event of the packet path says: addr, mac, dev; dev, v1, robustness of a querier."""
     from ipaddress import IPv4Address
 
     from stack.address6 import text
-    from stack.events import ADDRESS_CONFLICT, NEIGHBOUR_LEARNT
+    from stack.events import ADDRESS_CONFLICT, MLD_QUERIER, NEIGHBOUR_LEARNT
 
+    if kind == MLD_QUERIER:
+        return {"dev": a, "v1": b, "robustness": c}
     if kind in (NEIGHBOUR_LEARNT, ADDRESS_CONFLICT):
         address, mac, dev = str(IPv4Address(a)), b, c
     else:

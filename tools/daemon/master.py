@@ -125,6 +125,7 @@ class Master:
         self._messages.on_event("neigh.learnt", self._neighbour_learnt)
         self._messages.on_event("addr.conflict", self._address_conflict)
         self._messages.on_event("addr.duplicate", self._address_duplicate)
+        self._messages.on_event("mld.querier", self._querier_heard)
         self._messages.on_event("resync", self._resync)
         self._messages.on_lagging = lambda worker, reason: self._resync(worker, reason)
         self._messages.on_broken = lambda worker, reason: self.supervisor.kill(worker, reason)
@@ -226,6 +227,9 @@ class Master:
         address = ipaddress.ip_address(body["addr"])
         _log.error("address %s is not used: %s has it already", address, body["mac"])
         self.state.inet.found_duplicate(body["dev"], address)
+
+    def _querier_heard(self, worker: int, body: Mapping[str, Any]) -> None:
+        self._messages.cast_all("mld.querier", dict(body))
 
     # -- what operators ask of the daemon itself -----------------------------------------------
 
