@@ -32,8 +32,7 @@ COUNTED = (
     "idle_probed", "idle_resets", "idle_untold",
 )  # fmt: skip
 OWN_TEMPLATES = 1024  # of a worker that shares no table
-ROUTES = 65536
-ROUTES6 = 1 << 20  # 68 bytes each, taken from the system as they are used
+ROUTES = 1 << 20  # of each family: 36 and 68 bytes, taken from the system as they are used
 
 # What the master reads without asking: control and pulse, drops, counters of ports, real servers,
 # local addresses, templates.
@@ -76,7 +75,8 @@ class Memory:
 class Worker:
     """One worker's context and the memory behind it.
 
-    ``shared`` is the address of a zeroed or earlier block of ``shared_offsets()[1]`` bytes.
+    ``shared`` is the address of a zeroed or earlier block of ``shared_offsets()[1]`` bytes;
+    ``routes`` and ``routes6`` are what the route tables hold.
     """
 
     index: int
@@ -84,6 +84,8 @@ class Worker:
     shared: int
     tsc_hz: int
     memory: Memory = field(default_factory=Memory)
+    routes: int = ROUTES
+    routes6: int = ROUTES
     address: int = 0
     recovered: int = 0
 
@@ -128,10 +130,10 @@ class Worker:
         s = Stack(address)
         s.drops = drops
         s.calls = take(ctypes.sizeof(PoolCallsStruct))
-        s.routes = take(route.size_bytes(ROUTES))
-        route.initialise(s.routes, ROUTES)
-        s.routes6 = take(route6.size_bytes(ROUTES6))
-        route6.initialise(s.routes6, ROUTES6)
+        s.routes = take(route.size_bytes(self.routes))
+        route.initialise(s.routes, self.routes)
+        s.routes6 = take(route6.size_bytes(self.routes6))
+        route6.initialise(s.routes6, self.routes6)
         s.neighbours = take(ctypes.sizeof(neigh.NeighbourTableStruct))
         table_ = neigh.NeighbourTable(s.neighbours)
         table_.reachable_ms = 60000

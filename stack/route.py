@@ -59,7 +59,7 @@ class RouteTableStruct(ctypes.Structure):
 Route = view(RouteStruct)
 RouteTable = view(RouteTableStruct)
 ROUTE_SIZE = ctypes.sizeof(RouteStruct)
-HEAD_SIZE = ctypes.sizeof(RouteTableStruct)
+HEAD_SIZE = (ctypes.sizeof(RouteTableStruct) + 63) & ~63  # no route on two cache lines
 
 
 class HeadsStruct(ctypes.Structure):
@@ -71,19 +71,24 @@ class HeadsStruct(ctypes.Structure):
 Heads = view(HeadsStruct)
 
 
+def buckets_for(capacity: int) -> int:
+    """Buckets of a table of ``capacity`` routes; ValueError when that is none."""
+    if capacity <= 0:
+        raise ValueError(f"a route table of {capacity} routes")
+    return 1 << (capacity - 1).bit_length()
+
+
 def size_bytes(capacity: int) -> int:
-    """Memory for a table of ``capacity`` routes (a power of two)."""
-    return HEAD_SIZE + capacity * (4 + ROUTE_SIZE)
+    """Memory for a table of ``capacity`` routes."""
+    return HEAD_SIZE + capacity * ROUTE_SIZE + buckets_for(capacity) * 4
 
 
 def initialise(address: int, capacity: int) -> None:
-    """Lay out an empty table in zeroed memory at ``address``; ValueError unless a power of two."""
-    if capacity & (capacity - 1) or capacity <= 0:
-        raise ValueError("route table capacity must be a power of two")
+    """Lay out an empty table in zeroed memory at ``address``."""
     table = RouteTable(address)
-    table.capacity = table.buckets = capacity
-    table.heads = address + HEAD_SIZE
-    table.routes = table.heads + 4 * capacity
+    table.capacity, table.buckets = capacity, buckets_for(capacity)
+    table.routes = address + HEAD_SIZE
+    table.heads = table.routes + ROUTE_SIZE * capacity
 
 
 @compiled

@@ -12,7 +12,7 @@ import ctypes
 from runtime.intrinsics import GOLDEN, mum, signed, times
 from runtime.jit import compiled
 from runtime.pointers import view
-from stack.route import GATEWAY, LINK, LOCAL, Heads
+from stack.route import GATEWAY, LINK, LOCAL, Heads, buckets_for
 
 LENGTHS = 129
 
@@ -64,16 +64,14 @@ if ROUTE6_SIZE != 64:
 
 
 def size_bytes(capacity: int) -> int:
-    """Memory for a table of ``capacity`` routes (a power of two)."""
-    return HEAD_SIZE + capacity * (4 + ROUTE6_SIZE)
+    """Memory for a table of ``capacity`` routes."""
+    return HEAD_SIZE + capacity * ROUTE6_SIZE + buckets_for(capacity) * 4
 
 
 def initialise(address: int, capacity: int) -> None:
-    """Lay out an empty table in zeroed memory at ``address``; ValueError unless a power of two."""
-    if capacity & (capacity - 1) or capacity <= 0:
-        raise ValueError("route table capacity must be a power of two")
+    """Lay out an empty table in zeroed memory at ``address``."""
     table = Route6Table(address)
-    table.capacity = table.buckets = capacity
+    table.capacity, table.buckets = capacity, buckets_for(capacity)
     table.routes = address + HEAD_SIZE
     table.heads = table.routes + ROUTE6_SIZE * capacity
     for bits in range(65):

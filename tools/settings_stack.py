@@ -3,11 +3,20 @@
 # ruff: noqa: RUF009 - the calls declare fields, they make no shared value
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from runtime.config_kinds import Choice, Int, Switch, Text, floor_pow2, floor_pow2_less_1
 from runtime.config_schema import block, opt
 from tools.settings_net import NOT_YET
+
+
+def _routes(size: str) -> Any:
+    return opt(
+        1 << 20,
+        Int(1024, 1 << 24),
+        f"routes of this family, those of our own addresses included; {size} in every worker, "
+        "taken as they are used",
+    )
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class Ipv4Defs:
 
     forwarding: bool = opt(False, Switch(), "route packets for other hosts", reload=True)
     default_ttl: int = opt(64, Int(0, 255), "TTL of packets of our own")
+    route_table_size: int = _routes("36 bytes each")
     fragment: Fragment = block(Fragment, "reassembly of fragments")
 
 
@@ -97,7 +107,8 @@ class Ipv6Defs:
         Text("32 hexadecimal digits", "[0-9a-fA-F]{32}", str.lower),
         "secret of stable-privacy addresses",
     )
-    route6: Route6 = block(Route6, "IPv6 routes", inert="the route table needs no sizes")
+    route_table_size: int = _routes("68 bytes each")
+    route6: Route6 = block(Route6, "IPv6 routes", inert="route_table_size is all the table needs")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 
 from ipvs.context import Ipvs
-from perf import live, replay_run
+from perf import live, replay_run, route_loops, routes_run
 from perf.balancer import Bench
-from stack import neigh
+from stack import neigh, route6
 from stack.context import Stack
 
 _begin = Bench.__init__
@@ -50,3 +51,18 @@ def crash_late(job):
     """Dies with DPDK running."""
     live.build(job)
     crash(job)
+
+
+def wrong_route(job):
+    """A route is missing from the table that should be there."""
+    load = route_loops.load
+
+    def forgetful(table, version, routes, count):
+        done = load(table, version, routes, count)
+        for number in range(0, count, 2):
+            row = (ctypes.c_int64 * 4).from_address(routes + number * route_loops.ROUTE_WORDS)
+            route6.remove6(table, *row[:3])
+        return done
+
+    route_loops.load = forgetful
+    return routes_run.measure({"rounds": 1, "cpu": None, **job})

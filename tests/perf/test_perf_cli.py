@@ -31,6 +31,8 @@ def run(capsys, *words: str) -> tuple[int, str]:
         (["scale", "--seconds", "9"], 2, "--seconds"),
         (["replay", "--pcap", "/nonexistent.pcap"], 1, "No such file"),
         (["replay", "--bogus"], 2, "--bogus"),
+        (["routes", "--routes", "0"], 2, "from 1 to"),
+        (["routes", "--routes", "10,many"], 2, "not a list of numbers"),
     ],
 )
 def test_bad_arguments(capsys, words, status, text):

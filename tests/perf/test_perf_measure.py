@@ -113,6 +113,21 @@ def test_schedulers(out):
     assert rows[0]["ratio"] == [1, 1, 1] and all(row["cycles"][0] > 0 for row in rows)
 
 
+def test_routes(out):
+    assert main.main(["routes", "--routes", "10,3000", "--rounds", "2"]) == 0
+    rows = results(out, "routes")
+    assert [(row["version"], row["routes"]) for row in rows] == [
+        (4, 10), (4, 3000), (6, 10), (6, 3000)
+    ]  # fmt: skip
+    assert all(row["cycles"][0] > 0 and row["compared"] == 600 for row in rows)
+    assert all(row["updates"] > 0 and row["records"] > 0 for row in rows)
+
+
+def test_a_wrong_route_is_noticed():
+    with pytest.raises(PerfError, match="takes route"):
+        in_child("tests.perf.broken:wrong_route", {"version": 6, "routes": 100})
+
+
 def test_workers(out):
     words = ["--sessions", "100", "--rounds", "6", "--seconds", "0.02"]
     assert main.main(["workers", *words]) == 0

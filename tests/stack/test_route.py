@@ -34,7 +34,7 @@ PREFIXES = st.tuples(ADDRESSES, st.integers(0, 32)).map(lambda p: (p[0] & mask(p
 STEPS = st.lists(st.tuples(st.booleans(), PREFIXES, st.integers(1, 60000)), max_size=40)
 
 
-@given(STEPS, st.lists(ADDRESSES, min_size=1, max_size=10), st.sampled_from([8, 64]))
+@given(STEPS, st.lists(ADDRESSES, min_size=1, max_size=10), st.sampled_from([8, 11, 64]))
 def test_against_a_search_through_all(steps, addresses, capacity):
     memory, table = table_of(capacity)
     routes = {}
@@ -94,10 +94,10 @@ def test_flags_of_a_removed_route_do_not_come_back():
     del memory
 
 
-@pytest.mark.parametrize("capacity", [0, -1, 3, 100])
-def test_capacity_must_be_a_power_of_two(capacity):
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_a_table_holds_something(capacity):
     memory, address = aligned(8192)
-    with pytest.raises(ValueError, match="power of two"):
+    with pytest.raises(ValueError, match="route table"):
         route.initialise(address, capacity)
     del memory
 

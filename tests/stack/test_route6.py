@@ -41,7 +41,7 @@ PREFIXES = st.tuples(ADDRESSES, st.integers(0, 128)).map(lambda p: (p[0] & mask(
 STEPS = st.lists(st.tuples(st.booleans(), PREFIXES, st.integers(1, 60000)), max_size=40)
 
 
-@given(STEPS, st.lists(ADDRESSES, min_size=1, max_size=10), st.sampled_from([8, 64]))
+@given(STEPS, st.lists(ADDRESSES, min_size=1, max_size=10), st.sampled_from([8, 11, 64]))
 def test_against_a_search_through_all(steps, addresses, capacity):
     memory, table = table_of(capacity)
     routes = {}

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from .errors import Code, ControlError
 from .inettypes import Address, full_length, network_of
 
-#: capacity of a worker's route tables: IPv4, IPv6
-MAX_ROUTES = 65536
-MAX_ROUTES6 = 1 << 20
+#: capacity of a worker's route tables, each, unless the configuration has another
+MAX_ROUTES = 1 << 20
 
 LOCAL, LINK, GATEWAY = "local", "link", "gateway"
 _SCOPES = {LOCAL: "host", LINK: "link", GATEWAY: "global"}
@@ -60,7 +59,7 @@ class Route:
 
 
 class RouteTable:
-    """Routes with exact, longest-prefix and per-device access."""
+    """Routes with exact, longest-prefix and per-device access; at most `most` by IP version."""
 
     def __init__(self) -> None:
         self._local: dict[RouteKey, Route] = {}
@@ -68,6 +67,7 @@ class RouteTable:
         self._by_prefix: dict[tuple[int, Address], list[Route]] = {}
         self._by_dev: dict[int, dict[RouteKey, Route]] = {}
         self._sizes = {4: 0, 6: 0}
+        self.most = {4: MAX_ROUTES, 6: MAX_ROUTES}
 
     def _part(self, key: RouteKey) -> dict[RouteKey, Route]:
         return self._local if key[0] else self._networks[key[2]]
@@ -104,7 +104,7 @@ class RouteTable:
 
     def check_room(self, count: int, version: int = 4) -> None:
         """RESOURCE when `count` more routes of an IP version do not fit."""
-        most, present = (MAX_ROUTES if version == 4 else MAX_ROUTES6), self._sizes[version]
+        most, present = self.most[version], self._sizes[version]
         if present + count > most:
             raise ControlError(Code.RESOURCE, f"there are {present} routes, at most {most}")
 

@@ -74,7 +74,8 @@ def build(job: WorkerJob, shared: int, templates: int) -> Applier:
 
     Raises DpdkError when something the master should have made is missing.
     """
-    worker = Worker(job.index, job.count, shared, eal.tsc_hz())
+    sizes = {"routes": job.routes, "routes6": job.routes6}
+    worker = Worker(job.index, job.count, shared, eal.tsc_hz(), **sizes)
     _attach_calls(worker)
     _attach_ports(worker, job)
     zone = eal.memzone_find(plan.connections_zone(job.index))

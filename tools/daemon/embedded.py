@@ -64,6 +64,7 @@ class Embedded:
             self.pool,
         )  # fmt: skip
         self.state = ControlState(self, self.counters)
+        self.state.inet.routes.most = plan.route_limits(settings)
         for port in self.started:
             row = Device(port.plan.index, port.plan.name, port.info.mac, port.plan.device.mtu)
             self.state.inet.add_device(row)
@@ -76,7 +77,9 @@ class Embedded:
         jobs = [PortJob(p.number, p.info.mac, p.plan.device.mtu, 0, 0) for p in self.started]
         replicas = 1 << (self.settings.sa_pool.pool_hash_size.bit_length() - 1)
         job = WorkerJob(
-            self.name, 0, 1, [], jobs, capacity, replicas, 0, DEFAULT_KEY.hex()
+            self.name, 0, 1, [], jobs, capacity, replicas, 0, DEFAULT_KEY.hex(),
+            routes=self.settings.ipv4_defs.route_table_size,
+            routes6=self.settings.ipv6_defs.route_table_size,
         )  # fmt: skip
         return build(job, self.shared, self.template_table)
 

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ipvs.worker import ROUTES
+
 
 @dataclass
 class PortJob:
@@ -37,6 +39,8 @@ class WorkerJob:
     rss_key: str
     worker_cpus: list[int] = field(default_factory=list)
     """CPUs that poll: nothing else should run there."""
+    routes: int = ROUTES
+    routes6: int = ROUTES
     log_level: str = "INFO"
     log_file: str | None = None
 

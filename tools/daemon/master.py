@@ -107,6 +107,7 @@ class Master:
             blocks, {p.plan.index: (p.plan, p.number, p.info) for p in self.ports}, self.pool
         )
         self.state = ControlState(self, self.counters)
+        self.state.inet.routes.most = plan.route_limits(self.settings)
         for port in self.ports:
             device = port.plan.device
             flags = {"promisc"} if device.promisc_mode else set()
@@ -148,6 +149,8 @@ class Master:
             idle_sleep_us=worker.idle_sleep_us if worker.idle == "adaptive" else 0,
             rss_key=DEFAULT_KEY.hex(),
             worker_cpus=[one.cpu_id for one in self.settings.worker_defs.forwarding],
+            routes=self.settings.ipv4_defs.route_table_size,
+            routes6=self.settings.ipv6_defs.route_table_size,
             log_level=self.settings.global_defs.log_level,
             log_file=self.settings.global_defs.log_file,
         )

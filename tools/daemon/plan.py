@@ -121,6 +121,11 @@ def embedded_arguments(
     return [*_common(name), *words, *_devices(ports)]
 
 
+def route_limits(settings: Settings) -> dict[int, int]:
+    """Routes that the workers' tables hold, by IP version."""
+    return {4: settings.ipv4_defs.route_table_size, 6: settings.ipv6_defs.route_table_size}
+
+
 def parameters(settings: Settings) -> dict[str, Any]:
     """The run-time parameters workers take from the configuration (record param.set)."""
     tcp, udp = settings.ipvs_defs.tcp.timeout, settings.ipvs_defs.udp.timeout
