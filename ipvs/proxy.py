@@ -49,19 +49,18 @@ def write_own(ipvs, entry, l3, l4, proto):
 
 @compiled
 def _translate(ipvs, entry, found, at, proto):
-    """The header at ``at`` in the version the service wants; its length, 0 when it cannot be."""
+    """The header at ``at`` in the version the service wants; its length, 0 if it is malformed."""
     to = ipvs + SCRATCH_AT
     transport = STREAM if proto == PROTO_TCP else DATAGRAM
     version = Entry(entry).proxy & 15
+    wide = 1 if found & WIDE_ADDRESSES else 0
+    size = 16 if wide else 4
+    ends = at + HEADER2
     if (found >> VERSION_AT) & 15 == V1:
         ends = to + ENDS_AT
-        if found & WIDE_ADDRESSES or read_v1(at, ends) == 0:
+        if read_v1(at, wide, ends) == 0:
             return 0
-        return _write(to, version, 0, transport, ends, ends + 4, ends + 8)
-    ends = at + HEADER2
-    if found & WIDE_ADDRESSES:
-        return _write(to, version, 1, transport, ends, ends + 16, ends + 32)
-    return _write(to, version, 0, transport, ends, ends + 4, ends + 8)
+    return _write(to, version, wide, transport, ends, ends + size, ends + 2 * size)
 
 
 @compiled

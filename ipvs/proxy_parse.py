@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipvs.proxy_header import LONGEST, SIGNATURE_HIGH, SIGNATURE_LOW, V1, V2
+from ipvs.proxy_text import BLANK, read_address6, read_number, read_quad
 from runtime.intrinsics import load8, load16, load32, load64, store8
 from runtime.jit import compiled
 
@@ -11,7 +12,6 @@ VERSION_AT = 16
 WITH_ADDRESSES = 1 << 20
 WIDE_ADDRESSES = 1 << 21
 HEADER2 = 16
-SPACE = 32
 
 
 @compiled
@@ -56,9 +56,9 @@ def find_v1(at, size):
         return 0
     found = length | (V1 << VERSION_AT)
     word = load32(at + 6)
-    if word == 0x34504354 and load8(at + 10) == SPACE:
+    if word == 0x34504354 and load8(at + 10) == BLANK:
         return found | WITH_ADDRESSES
-    if word == 0x36504354 and load8(at + 10) == SPACE:
+    if word == 0x36504354 and load8(at + 10) == BLANK:
         return found | WITH_ADDRESSES | WIDE_ADDRESSES
     return found if word == 0x4E4B4E55 else 0  # UNKNOWN
 
@@ -71,52 +71,33 @@ def find_header(at, size):
 
 
 @compiled
-def read_number(at, limit):
-    """Number at ``at``: value * 8 + digits; 0 when there is none or it is over ``limit``."""
-    value = 0
-    digits = 0
-    while digits < 6 and 48 <= load8(at + digits) <= 57:
-        value = value * 10 + load8(at + digits) - 48
-        digits += 1
-    if digits == 0 or digits == 6 or value > limit:
-        return 0
-    return value * 8 + digits
+def _read_address(at, wide, to):
+    """An address and the blank after it; address behind both, or 0."""
+    behind = read_address6(at, to) if wide else read_quad(at, to)
+    return behind + 1 if behind != 0 and load8(behind) == BLANK else 0
 
 
 @compiled
-def _read_address4(at, to):
-    """Dotted text to four bytes; address behind the text and the blank after it, or 0."""
-    for i in range(4):
-        got = read_number(at, 255)
-        if got == 0:
-            return 0
-        store8(to + i, got >> 3)
-        at += got & 7
-        if load8(at) != (46 if i < 3 else SPACE):
-            return 0
-        at += 1
-    return at
+def read_v1(at, wide, to):
+    """Ends that a TCP4 line (``wide``: TCP6) names, as in version 2; 1, or 0 if it is malformed.
 
-
-@compiled
-def read_v1(at, to):
-    """Ends of a TCP4 line to 12 bytes as in version 2; 1, or 0 when the line is malformed.
-
-    The caller found the line complete: every walk ends at its line end at the latest.
+    They take 12 or 36 bytes.  The caller found the line complete.
     """
-    behind = _read_address4(at + 11, to)
+    size = 16 if wide else 4
+    behind = _read_address(at + 11, wide, to)
     if behind != 0:
-        behind = _read_address4(behind, to + 4)
+        behind = _read_address(behind, wide, to + size)
     if behind == 0:
         return 0
+    to += 2 * size
     for i in range(2):
         got = read_number(behind, 65535)
         if got == 0:
             return 0
-        store8(to + 8 + 2 * i, got >> 11)
-        store8(to + 9 + 2 * i, (got >> 3) & 0xFF)
+        store8(to + 2 * i, got >> 11)
+        store8(to + 2 * i + 1, (got >> 3) & 0xFF)
         behind += got & 7
-        if load8(behind) != (SPACE if i == 0 else 13):
+        if load8(behind) != (BLANK if i == 0 else 13):
             return 0
         behind += 1
     return 1

@@ -178,10 +178,25 @@ def test_believed_clients_keep_theirs(kind, proxy):
     assert got.payload == THEIRS[proxy] + b"data"
 
 
-def test_a_binary_header_is_translated_to_a_line(kind):
-    talk = proxied(kind, "v1-insecure")
-    (got,) = talk.up(ACK | PSH, 1001, 500_001, THEIRS["v2"] + b"data")
-    assert got.payload == THEIRS["v1"] + b"data"
+@pytest.mark.parametrize(("sent", "proxy"), [("v2", "v1"), ("v1", "v2")])
+def test_headers_of_believed_clients_are_translated(kind, sent, proxy):
+    """What comes next is counted right on both sides."""
+    talk = proxied(kind, f"{proxy}-insecure")
+    (got,) = talk.up(ACK | PSH, 1001, 500_001, THEIRS[sent] + b"data")
+    assert got.payload == THEIRS[proxy] + b"data"
+    past, ahead = 1005 + len(THEIRS[sent]), 1005 + len(THEIRS[proxy])
+    (got,) = talk.up(ACK | PSH, past, 500_001, b"more")
+    assert (got.seq, got.payload) == (ahead, b"more")
+    (got,) = talk.down(ACK, 500_001, ahead + 4)
+    assert got.ack == past + 4 and audit(talk.rig.address) == []
+
+
+@pytest.mark.parametrize("text", ["2001:DB8:9:0::0.0.0.9 2001:db8:8::8", "::1 ::1 1"])
+def test_a_line_in_another_spelling_or_malformed(kind, text):
+    talk = proxied(kind, "v2-insecure")
+    (got,) = talk.up(ACK | PSH, 1001, 500_001, f"PROXY TCP6 {text} 7 443\r\ndata".encode())
+    right = text.startswith("2001")
+    assert got.payload == (THEIRS if right else OWN)["v2"] + b"data"
 
 
 @pytest.mark.parametrize("new_isn", [0, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 import pytest
 from hypothesis import given
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ipvs.proxy_header import DATAGRAM, STREAM, put_address6, put_decimal, write_v1, write_v2
 from ipvs.proxy_parse import WIDE_ADDRESSES, WITH_ADDRESSES, find_header, read_v1
+from ipvs.proxy_text import read_address6
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 FOUR = st.binary(min_size=4, max_size=4)
@@ -116,11 +117,12 @@ def test_other_data_is_no_header(data):
     assert found(data) == (0, 0, False, False)
 
 
-@given(st.tuples(FOUR, FOUR), PORT, PORT)
+@given(ENDS, PORT, PORT)
 def test_a_line_is_read_back(ends, sport, dport):
     held, out = memory(line(*ends, sport, dport)), memory()
-    assert read_v1(at(held), at(out)) == 1
-    assert bytes(out)[:12] == b"".join(ends) + struct.pack(">HH", sport, dport)
+    assert read_v1(at(held), len(ends[0]) == 16, at(out)) == 1
+    wanted = b"".join(ends) + struct.pack(">HH", sport, dport)
+    assert bytes(out) == wanted + bytes(256 - len(wanted))
 
 
 @pytest.mark.parametrize(
@@ -129,8 +131,94 @@ def test_a_line_is_read_back(ends, sport, dport):
         b"1.2.3 1.2.3.4 1 2", b"1.2.3.256 1.2.3.4 1 2", b"1.2.3.4 1.2.3.4 1 65536",
         b"1.2.3.4 1.2.3.4 1", b"1.2.3.4  1.2.3.4 1 2", b"a.2.3.4 1.2.3.4 1 2",
         b"1.2.3.4 1.2.3.4 1 2 ", b"1.2.3.4 1.2.3.4  2", b"1.2.3.4 1.2.3.4 0000001 2",
+        b"1.2.3.4 1.2.3.04 1 2", b"1.2.3.4 1.2.3.4 01 2", b"1.2.3.4 ::1 1 2", b"", b"1.2.3.4",
     ],
 )  # fmt: skip
 def test_a_malformed_line_is_refused(ends):
     held, out = memory(b"PROXY TCP4 " + ends + b"\r\n"), memory()
-    assert read_v1(at(held), at(out)) == 0
+    assert read_v1(at(held), 0, at(out)) == 0
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        b"::1", b"::1 ", b"::1 ::2", b"::1 ::2 1", b"::1 1.2.3.4 1 2", b"::1  ::2 1 2",
+        b"::1 ::2 1 65536", b"::1%1 ::2 1 2", b"[::1] [::2] 1 2", b"::1 ::2 1 2 3", b"::1,::2 1 2",
+    ],
+)  # fmt: skip
+def test_a_malformed_line_of_ipv6_is_refused(ends):
+    held, out = memory(b"PROXY TCP6 " + ends + b"\r\n"), memory()
+    assert read_v1(at(held), 1, at(out)) == 0
+
+
+def read6(text):
+    """What the compiled reader makes of a text and a blank: sixteen bytes, or None."""
+    held, out = memory(text.encode() + b" \r\n"), memory()
+    behind = read_address6(at(held), at(out))
+    assert behind in (0, at(held) + len(text)) and not any(bytes(out)[16:])
+    return bytes(out)[:16] if behind else None
+
+
+def address_of(text):
+    """The same by the standard library."""
+    try:
+        return IPv6Address(text).packed
+    except AddressValueError:
+        return None
+
+
+@st.composite
+def spellings(draw):
+    """An address in one of its many forms (RFC 4291 2.2)."""
+    words = struct.unpack(">8H", draw(SIX))
+    groups = [f"{word:0{draw(st.integers(1, 4))}x}" for word in words]
+    groups = [group.upper() if draw(st.booleans()) else group for group in groups]
+    if draw(st.booleans()):
+        groups[6:] = [str(IPv4Address(words[6] << 16 | words[7]))]
+    runs = [
+        (begin, end) for end in range(len(groups) + 1) for begin in range(end)
+        if not any(words[begin:end]) and "." not in "".join(groups[begin:end])
+    ]  # fmt: skip
+    if runs and draw(st.booleans()):
+        begin, end = draw(st.sampled_from(runs))
+        return ":".join(groups[:begin]) + "::" + ":".join(groups[end:])
+    return ":".join(groups)
+
+
+@given(spellings())
+def test_every_form_of_an_address_is_read(text):
+    wanted = address_of(text)
+    assert wanted is not None and read6(text) == wanted
+
+
+ALMOST = st.lists(
+    st.sampled_from([":", "::", ".", "0", "1", "00", "01", "ff", "FfFf", "12345", "g", "255",
+                     "256", "1.2.3.4", "/", "`", "@", "G", "-"]),
+    max_size=18,
+).map("".join)  # fmt: skip
+
+
+@given(ALMOST | spellings().flatmap(lambda text: st.integers(0, len(text)).map(
+    lambda cut: text[:cut] + text[cut + 1 :])))  # fmt: skip
+def test_what_is_nearly_an_address_is_judged_as_by_the_standard_library(text):
+    assert read6(text) == address_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("::", True), ("::1", True), ("1::", True), ("1:2:3:4:5:6:7::", True),
+        ("::2:3:4:5:6:7:8", True), ("1:2:3:4:5:6:7:8", True), ("0001:0:0:0:0:0:0:0", True),
+        ("::ffff:1.2.3.4", True), ("1:2:3:4:5:6:1.2.3.4", True), ("1::6:1.2.3.4", True),
+        ("::1.2.3.4", True), ("", False), (":", False), (":::", False), ("1::2::3", False),
+        ("1:2:3:4:5:6:7", False), ("1:2:3:4:5:6:7:8:9", False), ("1:2:3:4:5:6:7::8", False),
+        ("1:2:3:4:5:6:7:8::", False), ("::1:2:3:4:5:6:7:8", False), ("12345::", False),
+        ("1:2:3:4:5:6:7:1.2.3.4", False), ("1:2:3:4:5:1.2.3.4", False), ("1.2.3.4", False),
+        ("::1.2.3", False), ("::1.2.3.4.5", False), ("::1.2.3.4:5", False), ("::1.2.3.256", False),
+        ("::1.2.3.04", False), ("::a.2.3.4", False), ("1:", False), (":1", False), ("1::2:", False),
+        ("::g", False), ("::1%2", False), ("1:2:3:4:5:6::1.2.3.4", False),
+    ],
+)  # fmt: skip
+def test_forms_of_an_address(text, right):
+    assert read6(text) == address_of(text.replace("%", "g"))
+    assert (read6(text) is not None) == right

@@ -84,6 +84,7 @@ def test_acknowledgements_come_back_without_it():
         assert struct.unpack(">II", got.options[4:]) == (1013, 1023)
 
 
+SIX_ENDS = (socket.inet_pton(10, "2001:db8::1"), socket.inet_pton(10, "::"), 1, 2)
 THEIR_OWN = [
     # kind, what the client sends in front, what the server reads there
     *((kind, THEIRS[sent], OWN[kind]) for kind in ("v1", "v2") for sent in ("v1", "v2")),
@@ -97,11 +98,9 @@ THEIR_OWN = [
     ("v2-insecure", b"PROXY TCP4 1.2.3.4 1.2.3.999 1 2\r\n", OWN["v2"]),
     ("v2", THEIRS["v2"][:12], OWN["v2"] + THEIRS["v2"][:12]),
     ("v2-insecure", b"PROXY TCP4 1.2.3.4", OWN["v2"] + b"PROXY TCP4 1.2.3.4"),
-    (
-        "v1-insecure",
-        binary(socket.inet_pton(10, "2001:db8::1"), socket.inet_pton(10, "::"), 1, 2),
-        b"PROXY TCP6 2001:db8::1 :: 1 2\r\n",
-    ),
+    ("v1-insecure", binary(*SIX_ENDS), line(*SIX_ENDS)),
+    ("v2-insecure", line(*SIX_ENDS), binary(*SIX_ENDS)),
+    ("v2-insecure", b"PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n", OWN["v2"]),
 ]
 
 
