@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipvs.context import SCRATCH, Ipvs
 from ipvs.dest import DEST_SIZE, Dest, connection_begins
-from ipvs.entry import HASHED1, MODE_FULLNAT, QUIESCENT, S_OPS, WIDE, Entry
+from ipvs.entry import HASHED1, MODE_FULLNAT, QUIESCENT, S_OPS, Entry
 from ipvs.service import PERSISTENT, Service, number_of
 from ipvs.table import arm, entry_of, prefetch_side, publish
 from runtime.jit import compiled
@@ -33,8 +33,8 @@ def begin(ipvs, service, slot, dest, flags, special):
     e.forward[0].generation = NEVER
     e.forward[1].generation = NEVER
     connection_begins(w.dests, w.dest_stats, dest)
-    if s.ops and flags & WIDE == 0:
-        # Nobody will find it: it ends when its packet is sent (see miss.py).
+    if s.ops:
+        # Nobody will find it: it ends when its packet is sent (end_one_packet).
         e.special = special | S_OPS
         e.armed = stack.now
         return slot * 2

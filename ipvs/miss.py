@@ -5,8 +5,7 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.create import create, swap16
 from ipvs.drops import HANDOVER_LOST, NO_SERVICE, NOT_SYN
-from ipvs.entry import S_OPS, Entry
-from ipvs.expire import release
+from ipvs.expire import end_one_packet
 from ipvs.family import NO_WAY
 from ipvs.handover import client_owner, hand_over, local_owner
 from ipvs.index import find
@@ -14,7 +13,6 @@ from ipvs.known import forward_known
 from ipvs.opening import NOBODYS, check_opening, open_from_inside
 from ipvs.service import Service
 from ipvs.service import find as find_service
-from ipvs.table import entry_of
 from runtime.jit import compiled
 from stack.arp import is_local
 from stack.context import Stack
@@ -30,8 +28,7 @@ def _begin_with(ipvs, packet, reference, l4):
     if reference < 0:
         return -reference
     reason = forward_known(ipvs, packet, reference, l4)
-    if Entry(entry_of(Ipvs(ipvs).table, reference >> 1)).special & S_OPS:
-        release(ipvs, reference >> 1)
+    end_one_packet(ipvs, reference >> 1)
     return reason
 
 

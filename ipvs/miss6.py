@@ -6,6 +6,7 @@ from ipvs.context import Ipvs, Packet
 from ipvs.create import swap16
 from ipvs.create6 import create6
 from ipvs.drops import HANDOVER_LOST, NO_SERVICE, NOT_SYN
+from ipvs.expire import end_one_packet
 from ipvs.family import NO_WAY
 from ipvs.handover import hand_over
 from ipvs.handover6 import client_owner6, local_owner6
@@ -31,7 +32,9 @@ def _begin_with(ipvs, packet, reference, l4):
     """Forward the first packet of the connection just made (minus a reason when it was not)."""
     if reference < 0:
         return -reference
-    return forward_wide(ipvs, packet, reference, l4)
+    reason = forward_wide(ipvs, packet, reference, l4)
+    end_one_packet(ipvs, reference >> 1)
+    return reason
 
 
 @compiled
