@@ -70,6 +70,16 @@ def set_deltas(entry):
 
 
 @compiled
+def server_port(entry, dest):
+    """Port (raw) of the real server for a connection whose client's side is filled in.
+
+    Behind a service of all ports it is the one that the client asked for.
+    """
+    port = Dest(dest).port
+    return swap16(port) if port != 0 else (Entry(entry).side[0].ports >> 16) & 0xFFFF
+
+
+@compiled
 def _take_local(ipvs, service, entry, dest):
     """FullNAT: pick a local address and port; fills side 1.  0 or a drop reason."""
     w = Ipvs(ipvs)
@@ -79,6 +89,8 @@ def _take_local(ipvs, service, entry, dest):
     count = s.laddr_count
     if count == 0:
         return NO_LADDR
+    raw = server_port(entry, dest)
+    dport = swap16(raw)
     ids = IdList(s.laddrs)
     tries = count if count < LADDR_TRIES else LADDR_TRIES
     for _ in range(tries):
@@ -91,13 +103,13 @@ def _take_local(ipvs, service, entry, dest):
         if a.present == 0 or a.address == 0:
             continue
         stats = w.laddr_stats + number * LADDR_STATS_SIZE
-        replica = replica_of(a.ptr, d.address, d.port)
-        port = take_port(a.ptr, stats, w.rss, replica, d.address, d.port, w.worker)
+        replica = replica_of(a.ptr, d.address, dport)
+        port = take_port(a.ptr, stats, w.rss, replica, d.address, dport, w.worker)
         if port != 0:
             e.laddr = number + 1
             e.replica = replica
             e.side[1].addresses = swap32(d.address) | (swap32(a.address) << 32)
-            e.side[1].ports = swap16(d.port) | (swap16(port) << 16) | (s.proto << 32)
+            e.side[1].ports = raw | (swap16(port) << 16) | (s.proto << 32)
             return 0
     return NO_PORT
 
@@ -127,7 +139,7 @@ def _fill_sides(ipvs, service, entry, packet, dest):
     client = k.addresses & 0xFFFFFFFF
     e.side[1].addresses = swap32(d.address) | (client << 32)
     proto = k.ports & ~0xFFFFFFFF
-    e.side[1].ports = swap16(d.port) | ((k.ports & 0xFFFF) << 16) | proto
+    e.side[1].ports = server_port(entry, dest) | ((k.ports & 0xFFFF) << 16) | proto
     return 0
 
 

@@ -8,6 +8,7 @@ from ipvs.create import (
     LADDR_TRIES,
     clashes,
     complete,
+    server_port,
     swap16,
     swap32,
     words_of_ports,
@@ -60,21 +61,24 @@ def set_deltas6(entry):
 
 
 @compiled
-def _port_of(ipvs, entry, dest, laddr, stats, replica):
-    """A free port of a local address for the connection (raw), or 0; side 1 is filled for it."""
+def _port_of(ipvs, entry, dest, laddr, stats, replica, server):
+    """A free port of a local address for the connection to port ``server`` (both raw), or 0.
+
+    The addresses of side 1 are filled for it.
+    """
     w = Ipvs(ipvs)
     e = Entry(entry)
     d = Dest(dest)
     a = Laddr(laddr)
     if d.wide == 0:
         e.side[1].addresses = swap32(d.address) | (swap32(a.address) << 32)
-        return swap16(take_port(laddr, stats, w.rss, replica, d.address, d.port, w.worker))
+        return swap16(take_port(laddr, stats, w.rss, replica, d.address, swap16(server), w.worker))
     other = Wide(entry + WIDE_AT).side[1]
     other.src_high = d.high
     other.src_low = d.low
     other.dst_high = a.high
     other.dst_low = a.low
-    return swap16(take_port6(laddr, stats, w.rss, replica, other.ptr, swap16(d.port), w.worker))
+    return swap16(take_port6(laddr, stats, w.rss, replica, other.ptr, server, w.worker))
 
 
 @compiled
@@ -91,6 +95,7 @@ def _take_local6(ipvs, service, entry, dest):
     s = Service(service)
     e = Entry(entry)
     d = Dest(dest)
+    raw = server_port(entry, dest)
     ids = IdList(s.laddrs)
     tried = 0
     for _ in range(s.laddr_count):
@@ -102,13 +107,13 @@ def _take_local6(ipvs, service, entry, dest):
         a = Laddr(w.laddrs + number * LADDR_SIZE)
         if a.present == 0 or (a.address == 0) != (d.wide != 0):
             continue
-        replica = replica_of(a.ptr, _last_word(dest), d.port)
+        replica = replica_of(a.ptr, _last_word(dest), swap16(raw))
         stats = w.laddr_stats + number * LADDR_STATS_SIZE
-        port = _port_of(ipvs, entry, dest, a.ptr, stats, replica)
+        port = _port_of(ipvs, entry, dest, a.ptr, stats, replica, raw)
         if port != 0:
             e.laddr = number + 1
             e.replica = replica
-            e.side[1].ports = swap16(d.port) | (port << 16) | (s.proto << 32)
+            e.side[1].ports = raw | (port << 16) | (s.proto << 32)
             return 0
         tried += 1
         if tried == LADDR_TRIES:
@@ -147,7 +152,7 @@ def _fill_side1(ipvs, service, entry, packet, dest):
     other.src_high = d.high
     other.src_low = d.low
     proto = k.ports & ~0xFFFFFFFF
-    e.side[1].ports = swap16(d.port) | ((k.ports & 0xFFFF) << 16) | proto
+    e.side[1].ports = server_port(entry, dest) | ((k.ports & 0xFFFF) << 16) | proto
     return 0
 
 

@@ -1,4 +1,7 @@
-"""Virtual services of one worker: exact (address, port, protocol) lookup."""
+"""Virtual services of one worker: lookup by address, port and protocol.
+
+A service on port 0 takes all ports of its address that have no service of their own.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,8 @@ class ServiceTableStruct(ctypes.Structure):
 
     _fields_ = [
         ("count", ctypes.c_int64),
-        ("pad", ctypes.c_int64 * 7),
+        ("all_ports", ctypes.c_int64),  # how many of them are on port 0
+        ("pad", ctypes.c_int64 * 6),
         ("heads", ctypes.c_uint32 * BUCKETS),
         ("service", ServiceStruct * MAX_SERVICES),
     ]
@@ -102,8 +106,7 @@ def _bucket(address, port, proto):
 
 
 @compiled
-def find(table, address, port, proto):
-    """Address of the service (host-order key), or 0."""
+def _exact(table, address, port, proto):
     t = ServiceTable(table)
     number = t.heads[_bucket(address, port, proto)]
     while number != 0:
@@ -115,13 +118,21 @@ def find(table, address, port, proto):
 
 
 @compiled
+def find(table, address, port, proto):
+    """Address of the service for a destination (host order): of the port, else of all; or 0."""
+    found = _exact(table, address, port, proto)
+    if found == 0 and ServiceTable(table).all_ports != 0:
+        found = _exact(table, address, 0, proto)
+    return found
+
+
+@compiled
 def _bucket6(high, low, port, proto):
     return _bucket(mum(high ^ GOLDEN, low ^ SALT) & 0xFFFFFFFF, port, proto)
 
 
 @compiled
-def find6(table, high, low, port, proto):
-    """Address of the service of an IPv6 address (raw halves), or 0."""
+def _exact6(table, high, low, port, proto):
     t = ServiceTable(table)
     number = t.heads[_bucket6(high, low, port, proto)]
     while number != 0:
@@ -130,6 +141,22 @@ def find6(table, high, low, port, proto):
             return s.ptr
         number = s.next
     return 0
+
+
+@compiled
+def find6(table, high, low, port, proto):
+    """``find`` for an IPv6 address (raw halves)."""
+    found = _exact6(table, high, low, port, proto)
+    if found == 0 and ServiceTable(table).all_ports != 0:
+        found = _exact6(table, high, low, 0, proto)
+    return found
+
+
+@compiled
+def _takes_all_ports(service):
+    """1 for a service on port 0; match services have no address either."""
+    s = Service(service)
+    return 1 if s.port == 0 and (s.address | s.high | s.low) != 0 else 0
 
 
 @compiled
@@ -150,6 +177,7 @@ def link(table, number):
     t.heads[bucket] = number + 1
     s.present = 1
     t.count += 1
+    t.all_ports += _takes_all_ports(s.ptr)
     return 0
 
 
@@ -172,4 +200,5 @@ def unlink(table, number):
         Service(before).next = s.next
     s.present = 0
     t.count -= 1
+    t.all_ports -= _takes_all_ports(s.ptr)
     return 1

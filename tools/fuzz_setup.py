@@ -25,6 +25,7 @@ SERVICES: tuple[tuple[int, str, int, str, int, list[int], dict[str, Any]], ...] 
     (8, "udp", 54, "nat", 2, [], {"persistent": 2}),
     (9, "tcp", 87, "fullnat", 2, [0], {"proxy_protocol": "v1-insecure"}),
     (10, "udp", 55, "fullnat", 2, [1], {"proxy_protocol": "v2"}),
+    (11, "udp", 0, "fullnat", 2, [0], {"persistent": 2}),
 )
 
 

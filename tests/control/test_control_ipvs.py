@@ -61,7 +61,7 @@ def test_default_scheduler_is_wlc(master):
         ({"svc": svc("0.0.0.0", 0)}, -1, "the service key is empty"),
         ({"svc": svc("0.0.0.0", 80)}, -1, "address 0.0.0.0"),
         ({"svc": svc("224.0.0.1", 80)}, -1, "not a unicast address"),
-        ({"svc": svc(port=0)}, -14, "port 0 (all ports) is not supported"),
+        ({"svc": svc(port=0)}, -1, "Zero port specified for no-match and non-persistent service"),
         ({"svc": svc(port=81), "sched": "rr", "sched_flags": ["mh-port"]}, -1, "has no flag"),
         ({"svc": svc(port=81), "sched": "mh", "sched_flags": ["mh"]}, -1, "has no flag 'mh'"),
         ({"svc": svc(port=81), "netmask": "64"}, -1, "for an IPv4 service it is a mask"),

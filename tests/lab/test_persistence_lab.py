@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
+from lab_family import IPV4, IPV6, NAT64, Family, endpoint
 from lab_running import ECHO, LETTERS, Running, eventually, running
 
+from tools import lab_six
 from tools import lab_two_arm as net
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
@@ -62,6 +66,46 @@ def test_a_client_stays_with_its_server_at_both_workers(lb: Running, mode: str) 
     lb.op(f"ipvsadm -d -t {vip}:80 -r {address}:80")
     (second,) = names(lb, vip, 20)
     assert second != first
+
+
+ALL_PORTS = [(IPV4, "nat"), (IPV4, "dr"), (IPV6, "fullnat"), (NAT64, "fullnat")]
+
+
+@pytest.mark.parametrize(("family", "mode"), ALL_PORTS, ids=str)
+def test_all_ports_of_an_address_are_one_server(lb: Running, family: Family, mode: str) -> None:
+    """nginx and the echo server of one host, until the echo's port has a service of its own."""
+    vip = lb.service(mode, 0, family=family, options="-p")
+    (first,) = set(lb.names(vip, 20))
+    assert lb.ask("hold", vip, ECHO, 10, 0.2)["servers"] == {first: 10}
+    own = f"-t {endpoint(vip, ECHO)}"
+    lb.op(f"ipvsadm -A {own} -s rr")
+    for server in lb.servers if family.inside == 4 else lb.six.servers:
+        lb.op(f"ipvsadm -a {own} -r {endpoint(server, ECHO)} -{LETTERS[mode]}")
+    for address in (net if family.inside == 4 else lab_six).local_addresses(2):
+        if mode == "fullnat":
+            lb.op(f"ipvsadm -P {own} -z {address} -F dpdk1")
+    assert len(lb.ask("hold", vip, ECHO, 12, 0.2)["servers"]) == 3
+    assert set(lb.names(vip, 10)) == {first}
+    lb.op(f"ipvsadm -D {own}")
+    assert lb.ask("hold", vip, ECHO, 10, 0.2)["servers"] == {first: 10}
+
+
+def test_all_ports_over_the_death_of_a_worker(lb: Running) -> None:
+    vip = lb.service("fullnat", 0, options="-p")
+    (first,) = set(lb.names(vip, 10))
+    listing = lb.op(f"ipvsadm -Ln -t {vip}:0").splitlines()
+    assert listing[2] == f"TCP  {vip}:0 rr persistent 360"
+    assert sorted(line.split()[1] for line in listing[3:]) == [f"{a}:0" for a in sorted(lb.servers)]
+    with lb.asking("hold", vip, ECHO, 10, 6) as client:
+        os.kill(lb.worker_pid(0), signal.SIGKILL)
+        report = client.report()
+    assert report["errors"] == [] and report["servers"] == {first: 10}
+    assert set(lb.names(vip, 10)) == {first}
+    rows = lb.op("ipvsadm -Lnc").splitlines()
+    address = next(a for a, node in lb.servers.items() if node.name == first)
+    for port in (80, ECHO):
+        ends = {tuple(row.split()[4:7:2]) for row in rows if f" {vip}:{port} " in row}
+        assert ends == {(f"{vip}:{port}", f"{address}:{port}")}
 
 
 def test_a_mask_and_the_end_of_time(lb: Running) -> None:

@@ -229,6 +229,21 @@ def test_delete_server():
     assert outcome.only_call == call
 
 
+@pytest.mark.parametrize(
+    ("words", "port"),
+    [
+        ("-a -t 10.0.0.1:0 -r 10.0.0.2 -b", 0),
+        ("-a -t 10.0.0.1:0 -r 10.0.0.2:0 -m", 0),
+        ("-a -t 10.0.0.1 -r 10.0.0.2:80 -g", 0),
+        ("-a -t [2001:db8::1]:0 -r 2001:db8::2 -b", 0),
+        ("-a -t 10.0.0.1:0 -r 10.0.0.2:80 -b", 80),  # for the daemon to refuse
+        ("-d -t 10.0.0.1:0 -r 10.0.0.2", 0),
+    ],
+)
+def test_servers_of_a_service_of_all_ports_have_none(words, port):
+    assert run_ipvsadm(words).only_call[1]["port"] == port
+
+
 def test_ipv6_service_may_have_an_ipv4_server():
     outcome = run_ipvsadm("-a -t [2001:db8::1]:80 -r 10.0.0.2:80 -b")
     assert outcome.only_call[1]["addr"] == "10.0.0.2"
@@ -242,6 +257,8 @@ RULES = """\
 -A --sctp-service 10.0.0.1:1 -s rr
 -A -t [2001:db8::1]:80 -s rr -p 60
 -a -t [2001:db8::1]:80 -r [2001:db8::2]:80 -i -w 1
+-A -t 192.168.100.254:0 -s rr -p 360
+-a -t 192.168.100.254:0 -r 192.168.100.2:0 -b -w 1
 -A -f 7 -6 -s wlc
 -A -H proto=tcp,src-range=10.0.0.1-10.0.0.9:0-0,dst-range=0.0.0.0-0.0.0.0:0-0,iif=,oif=d0 -s rr
 -a -H proto=tcp,src-range=10.0.0.1-10.0.0.9:0-0,dst-range=0.0.0.0-0.0.0.0:0-0,iif=,oif=d0 \
@@ -268,6 +285,11 @@ def rules_daemon() -> FakeTransport:
             persistent=60,
             dests=[server("2001:db8::2", 80, mode="tunnel", weight=1)],
         ),
+        service(
+            key("tcp", "192.168.100.254", 0),
+            persistent=360,
+            dests=[server("192.168.100.2", 0, weight=1)],
+        ),
         service({"fwmark": 7, "af": "inet6"}, "wlc"),
         service({"match": match}, dests=[server("203.0.113.1", 0, mode="snat", weight=1)]),
     )
@@ -283,8 +305,8 @@ def test_saved_rules_can_be_restored():
     saved = run_ipvsadm("-S -n", rules_daemon()).out.splitlines(keepends=True)
     outcome = run_ipvsadm("-R", stdin=saved)
     assert (outcome.status, outcome.err) == (0, "")
-    assert [kind for kind, _ in outcome.calls].count("svc.add") == 6
-    assert [kind for kind, _ in outcome.calls].count("dest.add") == 4
+    assert [kind for kind, _ in outcome.calls].count("svc.add") == 7
+    assert [kind for kind, _ in outcome.calls].count("dest.add") == 5
 
 
 def test_restore_goes_on_after_a_bad_line_and_says_which():

@@ -200,7 +200,8 @@ def _proto(service: dict[str, Any]) -> str | None:
 
 
 def _read_server(line: Line, text: str, names: Names) -> None:
-    """-r: its port is that of the service where the mode cannot translate ports."""
+    """-r: its port is that of the service where the mode cannot translate ports, and none where
+    the service takes all."""
     service = line.service or {}
     proto = _proto(service) or "tcp"
     what = "real server address[:port]"
@@ -209,6 +210,8 @@ def _read_server(line: Line, text: str, names: Names) -> None:
         port = port or 0
     elif line.command != "delete-server" and line.mode in SAME_PORT_MODES:
         port = service.get("port", 0)
+    elif port is None and service.get("port") == 0:
+        port = 0
     if port is None:
         raise UsageError(f"the real server needs a port: -r {text}:PORT")
     line.server = (address, port)

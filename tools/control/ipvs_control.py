@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from . import all_ports, support
 from . import replication as stream
-from . import support
 from .devices import DeviceTable
 from .errors import Code, ControlError
 from .ids import IdPool
@@ -103,6 +103,7 @@ class IpvsControl:
             )
         self._check_hashing(key, options)
         self._check_netmask(key, options)
+        all_ports.check_service(key, options.persistent, self._pools)
         if options.quic_lb and not options.quic:
             raise ControlError(Code.INVAL, "quic-lb is only for services with quic")
         if options.ops and key.proto != "udp":
@@ -177,8 +178,7 @@ class IpvsControl:
         service = self.services.find(svc, Code.INVAL)
         if not is_host_address(key.addr):
             raise ControlError(Code.INVAL, f"{key.addr} cannot be a real server's address")
-        if key.port == 0 and svc.port != 0:
-            raise ControlError(Code.INVAL, f"real server {key} needs a port")
+        all_ports.check_dest(svc, key)
         self._check_mode(svc, key, options)
         self._check_dest(svc, key, options, Code.NOTSUPP)
         check_server_id(service, service.options.quic_lb, key, options.server_id)
@@ -273,6 +273,10 @@ class IpvsControl:
             )
         service.laddrs.remove(ref)
         self._publish(service)
+
+    def check_pool(self, address: Address) -> None:
+        """INVAL when an address cannot be a local address because of a service."""
+        all_ports.check_pool(address, self.services)
 
     def pool_changed(self, address: Address) -> None:
         """A local address became usable or unusable: tell workers the services that list it."""

@@ -33,7 +33,7 @@ class LocalPools:
     """Pools by address.
 
     `idle(id)` says whether no worker has a port of that pool in use; `created(id)` is called when
-    an id begins to name a pool.
+    an id begins to name a pool; `check(address)` raises when an address cannot have one.
     """
 
     def __init__(
@@ -41,16 +41,18 @@ class LocalPools:
         clock: Callable[[], float],
         idle: Callable[[int], bool],
         created: Callable[[int], None],
+        check: Callable[[Address], None],
     ) -> None:
         self._created = created
+        self._check = check
         self._pools: dict[Address, LocalPool] = {}
         self.ids: IdPool[Address] = IdPool("local addresses", MAX_LADDRS, clock, idle)
 
     def claim(self, entry: InterfaceAddress) -> LocalPool | None:
         """Count a new sapool address in; returns its pool if that is a new one.
 
-        EXIST when the address is a local address of another device, RESOURCE when there are too
-        many. Nothing is changed when it raises.
+        INVAL when a service needs its ports, EXIST when it is a local address of another device,
+        RESOURCE when there are too many. Nothing is changed when it raises.
         """
         pool = self._pools.get(entry.address)
         if pool is not None:
@@ -60,6 +62,7 @@ class LocalPools:
                 )
             pool.plens.add(entry.plen)
             return None
+        self._check(entry.address)
         number = self.ids.acquire(entry.address)
         pool = LocalPool(number, entry.address, entry.dev, {entry.plen})
         self._pools[entry.address] = pool

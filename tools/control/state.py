@@ -32,7 +32,12 @@ class ControlState:
     ) -> None:
         self.clock = clock
         self.traffic = Traffic(counters)
-        self.pools = LocalPools(clock, self.traffic.laddr_is_idle, self.traffic.new_laddr)
+        self.pools = LocalPools(
+            clock,
+            self.traffic.laddr_is_idle,
+            self.traffic.new_laddr,
+            lambda address: self.ipvs.check_pool(address),
+        )
         devices = DeviceTable()
         self.schedulers = SchedulerControl(
             publisher, lambda: [service.options.sched for service in self.ipvs.services]

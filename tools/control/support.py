@@ -69,8 +69,6 @@ def service(key: AnyKey, options: ServiceOptions) -> None:
     match = isinstance(key, MatchKey)
     if key.proto not in (_MATCH_PROTOCOLS if match else _PROTOCOLS):
         raise _refuse(f"{key.proto} services are")
-    if key.port == 0 and not match:
-        raise _refuse("a service on port 0 (all ports) is")
     if options.synproxy:
         raise _refuse("synproxy is")
     if options.proxy_protocol != "disable" and key.proto == "sctp":
