@@ -80,6 +80,7 @@ class IpvsStruct(ctypes.Structure):
         ("template_quiescent", ctypes.c_int64),  # templates of weight-0 servers are not followed
         ("template", ctypes.c_int64),  # that the connection being opened is to note, 0 = none
         ("sweep", ctypes.c_int64),  # where the sweep over the templates goes on
+        ("sctp_length", ctypes.c_int64),  # of that packet from the ports on, all fragments together
         # Established connections that were idle for too long, see ipvs/ending.py.
         ("idle_probed", ctypes.c_int64),  # whose ends were asked for their numbers
         ("idle_resets", ctypes.c_int64),  # RSTs sent to their ends

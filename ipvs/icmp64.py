@@ -21,6 +21,7 @@ from ipvs.entry import (
     swap_halves,
 )
 from ipvs.header64 import GROWTH, IP4_LEN, write_header4, write_header6, write_ipv4
+from ipvs.sctp import restore_sctp
 from ipvs.sequence import restore_quoted_seq
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.toa import size_of
@@ -32,16 +33,21 @@ from runtime.jit import compiled
 from stack.checksum import checksum, checksum6, update
 from stack.drops import IP_TTL
 from stack.drops6 import IP6_HOPS
+from stack.exthdr import fragment_header
 from stack.headers import (
     ETHER_LEN,
     IP6_DST,
     IP6_LEN,
+    IP6_MF,
     IP6_MIN_MTU,
     IP6_SRC,
     IP_DF,
+    IP_MF,
     PROTO_ICMP,
     PROTO_ICMP6,
+    PROTO_SCTP,
     PROTO_TCP,
+    Fragment,
     Icmp,
     Ipv4,
     Ipv6,
@@ -87,13 +93,25 @@ def to_type4(kind, code):
 
 
 @compiled
-def restore_l4(l4, end, entry, side):
+def length_of6(quoted, l4):
+    """Bytes from ``l4`` on of a quoted IPv6 packet, 0 for a fragment, which does not tell."""
+    fragment = fragment_header(quoted, l4)
+    if fragment != 0 and Fragment(fragment).place & IP6_MF:
+        return 0
+    return Ipv6(quoted).payload + IP6_LEN - (l4 - quoted)
+
+
+@compiled
+def restore_l4(l4, end, entry, side, length):
     """Ports (identifier) and checksum of the quoted packet as its sender sent them.
 
-    A TCP checksum may lie behind the end of the quotation, ``end``.
+    TCP's and SCTP's checksum may lie behind the end of the quotation, ``end``.  ``length``: bytes
+    of the packet from ``l4`` on, 0 when not known.
     """
     ports = Side(entry + (side ^ 1) * 16).ports
     proto = (ports >> 32) & 0xFF
+    if proto == PROTO_SCTP:
+        return restore_sctp(l4, end, ports, length)
     if proto == PROTO_ICMP6:
         store16(l4 + 4, (ports if side == 0 else ports >> 16) & 0xFFFF)
         at = l4 + 2
@@ -159,6 +177,7 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     mtu = ((rest >> 16) & 0xFF) << 8 | (rest >> 24)
     quoted = Ipv4(icmp + 8)
     payload = quoted.total - (quoted.ver_ihl & 15) * 4
+    whole = 0 if quoted.frag & IP_MF else payload
     quoted_hops = quoted.ttl
     quoted_tos = quoted.tos
     quoted_proto = quoted.proto
@@ -167,7 +186,7 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     end = icmp + length
     if end > l3 + IP6_MIN_MTU:
         end = l3 + IP6_MIN_MTU
-    restore_l4(l4, end, entry, 1)
+    restore_l4(l4, end, entry, 1, whole)
     _begin_at(packet, l3 - ETHER_LEN, end)
     _write6(l4 - IP6_LEN, entry, 0, quoted_proto, quoted_hops, payload, quoted_tos)
     _write6(l3, entry, 1, PROTO_ICMP6, hops, end - new, 0)
@@ -207,6 +226,7 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     mtu = Icmp(icmp).rest
     quoted = Ipv6(icmp + 8)
     payload = quoted.payload + IP6_LEN - (l4 - quoted.ptr)
+    whole = length_of6(quoted.ptr, l4)
     quoted_hops = quoted.hops
     traffic = (quoted.flow >> 20) & 0xFF
     proto = (Entry(entry).side[1].ports >> 32) & 0xFF
@@ -216,7 +236,7 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     if end > l3 + ERROR4_BYTES:
         end = l3 + ERROR4_BYTES
     addresses = Entry(entry).side[1].addresses
-    restore_l4(l4, end, entry, 0)
+    restore_l4(l4, end, entry, 0, whole)
     _begin_at(packet, l3 - ETHER_LEN, end)
     # Its identification is not known.
     write_header4(l4 - IP4_LEN, traffic, quoted_hops, proto, payload, addresses, 0, IP_DF)

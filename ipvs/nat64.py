@@ -169,7 +169,7 @@ def _to_ipv6(ipvs, packet, entry, at, first):
         write_fragment6(new, tos, hops, proto, length, ident, frag)
     write_addresses6(new, entry, 1)
     if first:
-        rewrite_upper(at, length, entry, 1, proto)
+        rewrite_upper(ipvs, at, entry, 1, proto)
     if head + length > mtu:
         return send_split(w.stack, hop, k.mbuf, k.data, mtu)
     return send(ipvs, hop, k.mbuf, k.data)

@@ -6,7 +6,7 @@ from ipvs.context import Packet
 from ipvs.entry import S_NAT64, Entry
 from ipvs.rewrite6 import rewrite_l4, write_addresses6
 from ipvs.room import is_six, l3_of
-from ipvs.steps import depart, rewrite, send
+from ipvs.steps import depart, rewrite, send, send_fitting
 from ipvs.steps6 import depart6
 from ipvs.to_ipv4 import NOT_FRAGMENTED, send_as_ipv4
 from runtime.jit import compiled
@@ -34,7 +34,7 @@ def send_on(ipvs, packet, entry, side, hop, l4, proto):
     l3 = l3_of(packet)
     if is_six(l3) == 0:
         rewrite(l3, l4, entry, side, proto)
-        return send(ipvs, hop, k.mbuf, k.data)
+        return send_fitting(ipvs, packet, entry, side, hop)
     if Entry(entry).special & S_NAT64:
         at = content_of(l3, l4)
         return send_as_ipv4(ipvs, packet, entry, hop, at, l4, NOT_FRAGMENTED)

@@ -16,7 +16,7 @@ from ipvs.entry import (
 )
 from ipvs.rewrite6 import rewrite_l4, write_addresses6
 from ipvs.state import enter
-from ipvs.steps import depart, quiescent, rewrite, send
+from ipvs.steps import depart, quiescent, rewrite, send, send_fitting
 from ipvs.steps6 import depart6
 from ipvs.table import Table
 from ipvs.tcp import UDP_NORMAL, UDP_ONEWAY, StateTables
@@ -77,7 +77,7 @@ def _go(ipvs, packet, entry, side, l4, proto):
         rewrite(k.data + ETHER_LEN, l4, entry, side, proto)
     else:
         _rewrite_echo(k.data + ETHER_LEN, l4, entry, side)
-    return send(ipvs, hop, k.mbuf, k.data)
+    return send_fitting(ipvs, packet, entry, side, hop)
 
 
 @compiled

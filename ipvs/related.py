@@ -32,6 +32,7 @@ from ipvs.entry import (
 from ipvs.handover import hand_over
 from ipvs.icmp64 import error_to_ipv6
 from ipvs.index import SEED_AT, find, home, tag_of
+from ipvs.sctp import restore_sctp
 from ipvs.seek import seek
 from ipvs.sequence import restore_quoted_seq
 from ipvs.steps import mtu_towards, next_hop, send, tally
@@ -46,8 +47,10 @@ from stack.drops import ICMP_CHECKSUM, IP_LOOP, IP_TOO_BIG, IP_TTL
 from stack.headers import (
     ETHER_LEN,
     IP_DF,
+    IP_MF,
     IP_OFFSET,
     PROTO_ICMP,
+    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     Icmp,
@@ -94,10 +97,17 @@ def check_quote(l3, icmp, length):
 
 
 @compiled
+def length_of(quoted):
+    """Bytes behind the header of a quoted IPv4 packet, 0 for a fragment, which does not tell."""
+    ip = Ipv4(quoted)
+    return 0 if ip.frag & IP_MF else ip.total - (ip.ver_ihl & 15) * 4
+
+
+@compiled
 def restore_quoted(quoted, room, entry, side):
     """Make the quoted packet what it was before we sent it: tuple and checksums (RFC 1624).
 
-    A TCP checksum may lie behind the end of the quotation, which has ``room`` bytes.
+    TCP's and SCTP's checksum may lie behind the end of the quotation, which has ``room`` bytes.
     """
     other = Side(entry + (side ^ 1) * 16)
     forward = Forward(entry + FORWARD_AT + side * 8)
@@ -109,6 +119,8 @@ def restore_quoted(quoted, room, entry, side):
         store16(l4 + 4, identifier & 0xFFFF)
         store16(l4 + 2, update(load16(l4 + 2), forward.l4_delta))
         return 0
+    if Ipv4(quoted).proto == PROTO_SCTP:
+        return restore_sctp(l4, quoted + room, other.ports, length_of(quoted))
     store32(l4, other.ports)
     if Ipv4(quoted).proto == PROTO_TCP:
         whole = 1 if l4 + 18 <= quoted + room else 0
@@ -222,7 +234,7 @@ def receive_error(ipvs, packet, handed, icmp, length):
     l4 = quoted.ptr + (quoted.ver_ihl & 15) * 4
     if proto == PROTO_ICMP and echo_of(l4, 8, 0) != NO_ECHO:
         ports = swap_ports(echo_ports(l4, 0))
-    elif proto != PROTO_TCP and proto != PROTO_UDP:
+    elif proto != PROTO_TCP and proto != PROTO_UDP and proto != PROTO_SCTP:
         return _unrelated(ipvs, packet, ICMP_UNRELATED)
     else:
         ports = swap_ports(load32(l4)) | (proto << 32)

@@ -21,7 +21,7 @@ from ipvs.entry import (
     tuple_hash,
 )
 from ipvs.handover import hand_over
-from ipvs.icmp64 import error_to_ipv4, grown, restore_l4
+from ipvs.icmp64 import error_to_ipv4, grown, length_of6, restore_l4
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek6 import seek6
 from ipvs.steps import mtu_towards, next_hop, send, tally
@@ -40,6 +40,7 @@ from stack.headers import (
     IP6_MIN_MTU,
     IP6_SRC,
     PROTO_ICMP6,
+    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     Icmp,
@@ -88,7 +89,7 @@ def quoted_upper(l3, quoted, room):
     if proto == PROTO_ICMP6:
         if echo_of(quoted + offset, 8, 1) == NO_ECHO:
             return -ICMP_UNRELATED
-    elif proto != PROTO_TCP and proto != PROTO_UDP:
+    elif proto != PROTO_TCP and proto != PROTO_UDP and proto != PROTO_SCTP:
         return -ICMP_UNRELATED
     high = load64(quoted + IP6_SRC) ^ load64(l3 + IP6_DST)
     low = load64(quoted + IP6_SRC + 8) ^ load64(l3 + IP6_DST + 8)
@@ -104,7 +105,7 @@ def translate6(l3, icmp, length, entry, side, l4):
     e = Entry(entry)
     other = WideSide(entry + WIDE_AT + (side ^ 1) * WIDE_SIDE)
     copy(icmp + 8 + IP6_SRC, other.ptr, WIDE_SIDE)
-    restore_l4(l4, icmp + length, entry, side)
+    restore_l4(l4, icmp + length, entry, side, length_of6(icmp + 8, l4))
     if load8(icmp) == TOO_BIG6 and grown(entry, side):
         told = Icmp(icmp)
         told.rest = max(told.rest - grown(entry, side), IP6_MIN_MTU)

@@ -28,10 +28,11 @@ from runtime.jit import compiled, inlined
 from stack.checksum import update
 from stack.context import Stack
 from stack.drops import IP_TOO_BIG, IP_TTL
-from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4
+from stack.headers import ETHER_LEN, IP_DF, PROTO_TCP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.ipv4 import decrement_ttl
 from stack.neigh import Neighbour, entry_at
+from stack.split import send_split
 
 MAC_MASK = 0xFFFFFFFFFFFF
 
@@ -138,7 +139,8 @@ def leave(ipvs, packet, entry, side):
 def depart(ipvs, packet, entry, side):
     """All that is between state and rewrite: next hop, MTU, TTL, statistics.
 
-    The neighbour to send to, or minus a drop reason.  Until it is certain that the packet goes
+    The neighbour to send to, or minus a drop reason.  What may be fragmented passes whatever its
+    size, see ``send_fitting``.  Until it is certain that the packet goes
     out nothing of it is changed, so an ICMP error quotes it as it came.
     """
     w = Ipvs(ipvs)
@@ -147,10 +149,21 @@ def depart(ipvs, packet, entry, side):
     if hop < 0:
         return hop
     mtu = mtu_towards(ipvs, entry, side, hop)
-    if Ipv4(k.data + ETHER_LEN).total > mtu:
+    ip = Ipv4(k.data + ETHER_LEN)
+    if ip.total > mtu and ip.frag & IP_DF:
         send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, mtu)
         return -IP_TOO_BIG
     reason = leave(ipvs, packet, entry, side)
     if reason != 0:
         return -reason
     return hop
+
+
+@inlined
+def send_fitting(ipvs, packet, entry, side, hop):
+    """``send`` for an IPv4 packet, in fragments when the way out takes no larger ones."""
+    k = Packet(packet)
+    mtu = mtu_towards(ipvs, entry, side, hop)
+    if Ipv4(k.data + ETHER_LEN).total > mtu:
+        return send_split(Ipvs(ipvs).stack, hop, k.mbuf, k.data, mtu)
+    return send(ipvs, hop, k.mbuf, k.data)

@@ -28,10 +28,10 @@ def move_front(packet, new, length):
 
 
 @compiled
-def rewrite_upper(l4, length, entry, side, proto):
-    """Ports and checksum of ``length`` bytes of transport header and data."""
+def rewrite_upper(ipvs, l4, entry, side, proto):
+    """Ports and checksum of a packet that arrived on ``side``."""
     if proto == PROTO_SCTP:
-        return rewrite_sctp(l4, length, entry, side)
+        return rewrite_sctp(ipvs, l4, entry, side)
     return rewrite_l4(l4, entry, side, proto)
 
 
@@ -60,7 +60,7 @@ def send_as_ipv4(ipvs, packet, entry, hop, at, l4, place):
     else:
         write_ipv4(w.stack, new, traffic, hops, carried, length, addresses)
     if l4 != 0:
-        rewrite_upper(l4, length - (l4 - at), entry, 0, proto)
+        rewrite_upper(ipvs, l4, entry, 0, proto)
     mtu = mtu_towards(ipvs, entry, 0, hop)
     if IP4_LEN + length > mtu:
         return send_split(w.stack, hop, k.mbuf, k.data, mtu)

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.packet import Raw
 
 
 def segment(proto, sport, dport, flags="S", payload=b"", **fields):
-    """A TCP or UDP layer with payload."""
+    """A TCP or UDP layer with payload; of SCTP that is the data of its only chunk."""
+    if proto == "sctp":
+        layer = SCTP(sport=sport, dport=dport, tag=9, **fields)
+        return layer / SCTPChunkData(data=payload)
     if proto == "tcp":
         layer = TCP(sport=sport, dport=dport, flags=flags, **fields)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from scapy.layers.inet import TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
 
 from tests.topology import GATEWAY_MAC, LAN_MAC, SERVER_MACS, WAN_MAC, network
 
@@ -78,7 +79,7 @@ def rewritten6(raw, macs, source, destination, step=0):
     """
     ip = Ether(raw)[IPv6]
     ip = IPv6(bytes(ip)[: 40 + ip.plen])
-    l4 = ip.getlayer(TCP) or ip.getlayer(UDP)
+    l4 = ip.getlayer(TCP) or ip.getlayer(UDP) or ip.getlayer(SCTP)
     l4.sport, l4.dport = source[1], destination[1]
     del l4.chksum
     ip.src, ip.dst, ip.hlim = source[0], destination[0], ip.hlim - step

@@ -7,6 +7,7 @@ import struct
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
 from tests import oracle
@@ -18,7 +19,7 @@ FROM_SERVER = (SERVER_MAC, LAN_MAC)
 
 
 def l4_of(ip):
-    return ip.getlayer(TCP) or ip.getlayer(UDP)
+    return ip.getlayer(TCP) or ip.getlayer(UDP) or ip.getlayer(SCTP)
 
 
 def as_ipv4(raw, out, step=0):
@@ -31,7 +32,7 @@ def as_ipv4(raw, out, step=0):
     size = 20 + len(bytes(l4))
     ip = IP(
         src=LOCAL, dst=SERVER, tos=old.tc, ttl=old.hlim - step, id=got.id,
-        flags="DF" if size > 1260 else "", proto=6 if TCP in old else 17,
+        flags="DF" if size > 1260 else "", proto=6 if TCP in old else 17 if UDP in old else 132,
     )  # fmt: skip
     macs = to_server()
     return bytes(Ether(src=macs[0], dst=macs[1]) / ip / l4)

@@ -9,9 +9,9 @@ import itertools
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP, IPOption
+from scapy.layers.inet import IP, UDP, IPOption
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import checksum
@@ -19,6 +19,7 @@ from scapy.utils import checksum
 from ipvs.dest import DestStats
 from ipvs.entry import Entry
 from ipvs.table import Table, entry_of
+from tests import oracle
 from tests.pathrig import (
     CLIENT,
     CLIENT_MAC,
@@ -38,7 +39,7 @@ from tests.pathrig import (
 )
 from tests.rig import connect
 
-PROTOS = ("tcp", "udp")
+PROTOS = ("tcp", "udp", "sctp")
 MODES = ("fullnat", "nat", "dr", "tunnel")
 ONE_SIDED = ("dr", "tunnel")
 # (mode, side the error arrives on): of one-sided connections only the client's side is seen.
@@ -47,10 +48,9 @@ ERRORS = [(3, 0), (3, 1), (3, 3), (3, 4), (3, 13), (4, 0), (11, 0), (11, 1), (12
 _ports = itertools.count(1024)
 
 
-def layer(proto, sport, dport, flags="S"):
-    if proto == "tcp":
-        return TCP(sport=sport, dport=dport, flags=flags, seq=99, options=[("MSS", 1460)])
-    return UDP(sport=sport, dport=dport)
+def layer(proto, sport, dport, flags="S", data=b""):
+    more = {"seq": 99, "options": [("MSS", 1460)]} if proto == "tcp" else {}
+    return oracle.segment(proto, sport, dport, flags, data, **more)
 
 
 def l3(frame):
@@ -80,13 +80,13 @@ class Flow:
 
     def __init__(self, rig, mode, proto, client=CLIENT, data=b"hello"):
         self.rig, self.mode, self.proto, self.client = rig, mode, proto, client
-        self.number = MODES.index(mode) * 2 + PROTOS.index(proto)
+        self.number = MODES.index(mode) * len(PROTOS) + PROTOS.index(proto)
         sport, dport = next(_ports), 80 + self.number
-        sent = from_client(layer(proto, sport, dport) / Raw(data), src=client, id=7)
+        sent = from_client(layer(proto, sport, dport, data=data), src=client, id=7)
         self.to_server = self.through(WAN, sent)
         if mode not in ONE_SIDED:
             out = Ether(self.to_server[1])
-            back = layer(proto, out.dport, out.sport, "SA") / Raw(data[::-1])
+            back = layer(proto, out.dport, out.sport, "SA", data[::-1])
             self.to_client = self.through(LAN, from_server(back, dst=out[IP].src, id=8))
 
     def through(self, port, frame):
@@ -174,16 +174,28 @@ def test_any_error_is_translated(rig, mode, side, data):
     """Whatever is quoted of it, with IP options outside, after any number of hops."""
     draw = data.draw
     payload = draw(st.binary(max_size=40))
-    flow = Flow(rig, mode, draw(st.sampled_from(PROTOS)), draw(st.sampled_from((CLIENT, FAR))),
-                payload)  # fmt: skip
+    proto = draw(st.sampled_from(PROTOS))
+    flow = Flow(rig, mode, proto, draw(st.sampled_from((CLIENT, FAR))), payload)
+    cut = draw(st.none() | st.integers(28, 36) | st.integers(38, 60))
+    assume(proto != "sctp" or cut is None or cut in (28, *range(32, 61)))  # whole checksum or none
     flow.check(
-        side, draw(st.sampled_from((SOURCES[side], "198.51.100.1"))),
-        cut=draw(st.none() | st.integers(28, 36) | st.integers(38, 60)),
+        side, draw(st.sampled_from((SOURCES[side], "198.51.100.1"))), cut=cut,
         ttl=draw(st.integers(0, 255)),
         kind=draw(st.sampled_from((3, 4, 11, 12))), code=draw(st.integers(0, 15)),
         rest=draw(st.integers(0, 0xFFFFFFFF)), tos=draw(st.integers(0, 255)),
         options=draw(st.sampled_from(([], [IPOption(b"\x01\x01\x01\x01")]))),
     )  # fmt: skip
+
+
+def test_a_quoted_fragment_of_sctp_has_its_ports_back_and_our_checksum(rig):
+    """How long the packet was it does not tell."""
+    flow = Flow(rig, "fullnat", "sctp", data=bytes(range(100)))
+    before, after = (bytearray(l3(frame)) for frame in flow.to_server)
+    for packet in (before, after):
+        packet[6:8] = b"\x20\0"
+    before[28:32] = after[28:32]
+    flow.to_server = [b"".ljust(14) + aged(packet, 64) for packet in (before, after)]
+    flow.check(1, SOURCES[1])
 
 
 @pytest.mark.parametrize("cut", [cut for cut in range(28, 42) if cut != 37])
@@ -198,7 +210,8 @@ def test_rfc792_the_quotation_may_end_behind_64_bits(rig, cut):
 def test_rfc768_a_quoted_datagram_without_checksum_stays_without(rig):
     flow = Flow(rig, "nat", "udp")
     sport = next(_ports)
-    flow.to_server = flow.through(WAN, from_client(UDP(sport=sport, dport=83, chksum=0)))
+    unchecked = UDP(sport=sport, dport=80 + flow.number, chksum=0)
+    flow.to_server = flow.through(WAN, from_client(unchecked))
     wanted = flow.check(1, SOURCES[1])
     assert wanted[14 + 20 + 8 + 20 + 6 :][:2] == b"\0\0"
 

@@ -28,7 +28,8 @@ from scapy.layers.sctp import (
 
 from ipvs.entry import ACTIVE, Entry
 from ipvs.table import entry_of
-from stack.sctp import checksum
+from stack.sctp import change_ports, checksum, multiply, over_zeros
+from tests import sctp_oracle
 from tests.pathrig import (
     CLIENT,
     CLIENT_MAC,
@@ -86,6 +87,29 @@ def test_rfc9260_appendix_a_checksum(raw):
     memory = ctypes.create_string_buffer(raw, len(raw) + 8)
     wanted = struct.pack(">I", crc32c(raw[:8] + bytes(4) + raw[12:]))
     assert struct.pack("<I", checksum(ctypes.addressof(memory), len(raw))) == wanted
+
+
+@settings(max_examples=100)
+@given(
+    length=st.integers(16, 65535) | st.integers(16, 64), ports=st.binary(min_size=4, max_size=4),
+    seed=st.binary(max_size=64), damage=st.integers(0, 16),
+)  # fmt: skip
+def test_a_checksum_follows_the_ports_and_only_them(length, ports, seed, damage):
+    """As if computed anew, whatever the length; only the header is there.  Damage stays damage."""
+    packet = sctp_oracle.checked((seed * (65535 // (len(seed) or 1) + 1)).ljust(65535)[:length])
+    damaged = packet[:8] + bytes([packet[8] ^ damage]) + packet[9:]
+    memory = ctypes.create_string_buffer(damaged[:12], 12)
+    at = ctypes.addressof(memory)
+    change_ports(at, int.from_bytes(ports, "little"), length)
+    wanted = sctp_oracle.checked(ports + packet[4:])
+    assert memory.raw == wanted[:8] + bytes([wanted[8] ^ damage]) + wanted[9:12]
+
+
+@given(st.integers(0, 70_000), st.integers(0, 70_000), st.integers(0, 0xFFFFFFFF))
+@settings(max_examples=60)
+def test_runs_of_zeros_add_up(first, second, state):
+    assert over_zeros(over_zeros(state, first), second) == over_zeros(state, first + second)
+    assert multiply(state, 1 << 31) == state == multiply(1 << 31, state)
 
 
 @settings(max_examples=30)
