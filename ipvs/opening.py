@@ -18,7 +18,7 @@ NOBODYS = 0  # no reference: entry 0 is never used
 
 @compiled
 def check_opening(l4, proto):
-    """0 when a packet may open a connection: any UDP, a TCP SYN alone; else a drop reason."""
+    """0 when a packet may open a connection: a TCP SYN alone, any UDP or SCTP; or a drop reason."""
     if proto != PROTO_TCP:
         return 0
     flags = load8(l4 + 13)

@@ -31,6 +31,8 @@ EVENTS = (None, INIT, INIT_ACK, COOKIE_ECHO, COOKIE_ACK, SHUTDOWN, SHUTDOWN_ACK,
 EVENT_DATA = 0
 
 # One row an event, in the order of EVENTS; "A B>C" reads: from A or B to C.  "*": from all others.
+# Either side may open: a client by INIT1 and COOKIE_SENT, a host behind SNAT, on the server's side,
+# by COOKIE_WAIT and COOKIE_ECHOED.
 _FROM_CLIENT = (
     "NO>ES",
     "NO>I1 I1 RJ CL>IN",

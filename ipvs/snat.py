@@ -17,7 +17,7 @@ from ipvs.create import set_deltas, swap16, swap32, words_of_ports
 from ipvs.create6 import set_deltas6
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import CONN_CLASH, CONN_FULL, NO_LADDR, NO_PORT
-from ipvs.entry import HASHED1, S_SNAT, SPECIAL, WIDE, Entry, tuple_hash
+from ipvs.entry import HASHED1, S_SCTP, S_SNAT, SPECIAL, WIDE, Entry, tuple_hash
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import (
     LADDR_SIZE,
@@ -37,7 +37,15 @@ from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, Wide, digest
 from runtime.intrinsics import copy, load64
 from runtime.jit import compiled
 from stack.checksum import difference
-from stack.headers import ETHER_LEN, IP6_DST, IP6_SRC, PROTO_ICMP, PROTO_ICMP6, PROTO_TCP
+from stack.headers import (
+    ETHER_LEN,
+    IP6_DST,
+    IP6_SRC,
+    PROTO_ICMP,
+    PROTO_ICMP6,
+    PROTO_SCTP,
+    PROTO_TCP,
+)
 
 TRIES = 8  # ports looked at when something else already uses the tuple
 
@@ -168,4 +176,5 @@ def open_outwards(ipvs, service, packet):
     flags = HASHED1 | (WIDE if ports & SIX else 0)
     if proto == PROTO_TCP:
         return begin(ipvs, service, slot, number, flags, 0) + 1
-    return begin(ipvs, service, slot, number, flags | SPECIAL, S_SNAT) + 1
+    special = S_SCTP if proto == PROTO_SCTP else S_SNAT
+    return begin(ipvs, service, slot, number, flags | SPECIAL, special) + 1

@@ -93,10 +93,16 @@ def test_an_ipv6_match_service_from_request_to_worker_and_back(master):
     assert got[0] == -14 and "from an IPv6 service to an IPv4 real server" in got[1]
 
 
-def test_ports_of_ranges_are_what_is_compared(master):
-    master.ok("svc.add", svc=match(dst="203.0.113.7-203.0.113.7:80-90", src=None), sched="rr")
-    body = master.published.take()[-1][1]["match"]
+@pytest.mark.parametrize("proto", ["tcp", "sctp"])
+def test_ports_of_ranges_are_what_is_compared(master, proto):
+    key = match(proto=proto, dst="203.0.113.7-203.0.113.7:80-90", src=None)
+    master.ok("svc.add", svc=key, sched="rr")
+    _, record = master.published.take()[-1]
+    assert record["proto"] == proto and fault("svc.set", record) is None
+    body = record["match"]
     assert (body["dst"], body["dport"]) == (("203.0.113.7", "203.0.113.7"), (80, 90))
+    option = f"proto={proto},src-range=0.0.0.0-0.0.0.0:0-0,dst-range=203.0.113.7-203.0.113.7:80-90"
+    assert command_lines(master.state)[-1].startswith(f"ipvsadm -A -H {option},")
 
 
 def test_workers_hear_when_the_outside_address_comes_and_goes(master):
@@ -115,8 +121,7 @@ def test_workers_hear_when_the_outside_address_comes_and_goes(master):
     ("change", "code", "text"),
     [
         ({"proto": None}, -1, "needs a protocol"),
-        ({"proto": "sctp"}, -14, "sctp services are not supported"),
-        ({"proto": "sctp", "af": "inet6", "src": None}, -14, "sctp services are not supported"),
+        ({"proto": "gre"}, -1, "must be one of"),
         ({"af": "inet6"}, -1, "a range of the other family in a match of af inet6"),
         ({"src": "[::1-::2]:0-0"}, -1, "a range of the other family in a match of af inet"),
         ({"src": "::1-198.19.0.9:0-0"}, -1, "must be a range such as"),

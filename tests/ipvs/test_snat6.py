@@ -18,6 +18,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrDestOpt,
 )
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
 from ipvs.laddr import LADDR_SIZE, Laddr, Replica
@@ -43,7 +44,7 @@ from tools.daemon.listing import connection_row
 
 WAN, LAN = 0, 1
 FAR, OUTSIDE = "2001:db8:9::7", "2001:db8:1::99"
-PROTOS = ("tcp", "udp", "icmpv6")
+PROTOS = ("tcp", "udp", "icmpv6", "sctp")
 EVERYTHING = ("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
 INSIDE = ("2001:db8:2::", "2001:db8:2::ffff")
 
@@ -75,10 +76,10 @@ def exchange(rig, port, *frames):
     return rig.at(rig.stack.now)
 
 
-def layer(proto, sport, dport, flags="S"):
+def layer(proto, sport, dport, flags="S", payload=b""):
     if proto == "icmpv6":
-        return ICMPv6EchoRequest(id=sport, seq=dport)
-    return oracle.segment(proto, sport, dport, flags)
+        return ICMPv6EchoRequest(id=sport, seq=dport) / Raw(payload)
+    return oracle.segment(proto, sport, dport, flags, payload)
 
 
 def number_of(frame):
@@ -92,11 +93,11 @@ def translated(frame, macs, src, dst, step=0, **fields):
     ip = IPv6(bytes(ip)[: 40 + ip.plen])
     ip.src, ip.dst, ip.hlim = src, dst, ip.hlim - step
     l4 = ip
-    while not isinstance(l4, (TCP, UDP, ICMPv6EchoRequest, ICMPv6EchoReply)):
+    while not isinstance(l4, (TCP, UDP, SCTP, ICMPv6EchoRequest, ICMPv6EchoReply)):
         l4 = l4.payload
     for name, value in fields.items():
         setattr(l4, name, value)
-    if isinstance(l4, (TCP, UDP)):
+    if isinstance(l4, (TCP, UDP, SCTP)):
         del l4.chksum
     else:
         del l4.cksum
@@ -105,7 +106,7 @@ def translated(frame, macs, src, dst, step=0, **fields):
 
 def go_out(rig, proto, sport, dst=FAR, dport=443, host=0, payload=b"", header=None, step=0, **ip):
     """An inside host sends; the frame that left is exactly right.  Returns its number."""
-    l4 = layer(proto, sport, dport) / Raw(payload)
+    l4 = layer(proto, sport, dport, payload=payload)
     l4 = header / l4 if header is not None else l4
     frame = frame6(from_server(host), (SERVERS6[host], dst), l4, **ip)
     wan, lan = exchange(rig, LAN, frame)
@@ -120,10 +121,10 @@ def go_out(rig, proto, sport, dst=FAR, dport=443, host=0, payload=b"", header=No
 def come_back(rig, proto, number, sport, src=FAR, dport=443, host=0, payload=b"", step=0, **ip):
     """The outside host answers; the frame that reaches the inside host is exactly right."""
     if proto == "icmpv6":
-        l4, fields = ICMPv6EchoReply(id=number, seq=dport), {"id": sport}
+        l4, fields = ICMPv6EchoReply(id=number, seq=dport) / Raw(payload), {"id": sport}
     else:
-        l4, fields = layer(proto, dport, number, "SA"), {"dport": sport}
-    frame = frame6(FROM_CLIENT, (src, OUTSIDE), l4 / Raw(payload), **ip)
+        l4, fields = layer(proto, dport, number, "SA", payload), {"dport": sport}
+    frame = frame6(FROM_CLIENT, (src, OUTSIDE), l4, **ip)
     wan, lan = exchange(rig, WAN, frame)
     wanted = translated(frame, to_server(host), src, SERVERS6[host], step, **fields)
     assert (wan, lan) == ([], [wanted]), rig.drops()
@@ -301,11 +302,11 @@ def test_errors_from_outside_reach_the_inside_host(proto, message):
     """Quoted as the host sent it; the router outside keeps its address (RFC 5508 REQ-4)."""
     rig = snat_rig()
     number = go_out(rig, proto, 77, payload=b"abcd")
-    quoted = IPv6(src=OUTSIDE, dst=FAR) / layer(proto, number, 443) / Raw(b"abcd")
+    quoted = IPv6(src=OUTSIDE, dst=FAR) / layer(proto, number, 443, payload=b"abcd")
     router = "2001:db8:7::1"
     frame = frame6(FROM_CLIENT, (router, OUTSIDE), message / quoted)
     wan, (out,) = exchange(rig, WAN, frame)
-    sent = IPv6(src=SERVERS6[0], dst=FAR) / layer(proto, 77, 443) / Raw(b"abcd")
+    sent = IPv6(src=SERVERS6[0], dst=FAR) / layer(proto, 77, 443, payload=b"abcd")
     wanted = frame6(to_server(), (router, SERVERS6[0]), message.copy() / sent)
     assert (wan, out) == ([], wanted), rig.drops()
 
@@ -329,15 +330,15 @@ def test_errors_from_inside_reach_the_outside_host(proto):
 # Fragments
 
 
-@pytest.mark.parametrize("proto", ["tcp", "udp"])
+@pytest.mark.parametrize("proto", ["tcp", "udp", "sctp"])
 def test_fragments_go_out_and_come_back(proto):
     rig = snat_rig()
     number = go_out(rig, proto, 1000)
-    l4 = layer(proto, 1000, 443, "A") / Raw(bytes(range(200)))
+    l4 = layer(proto, 1000, 443, "A", bytes(range(200)))
     frame = frame6(from_server(), (SERVERS6[0], FAR), l4)
     wan, _ = exchange(rig, LAN, *reversed(cut6(frame, [8, 16], 5)))
     assert joined6(wan, 5) == translated(frame, TO_CLIENT, OUTSIDE, FAR, sport=number)
-    l4 = layer(proto, 443, number, "A") / Raw(bytes(range(200)))
+    l4 = layer(proto, 443, number, "A", bytes(range(200)))
     frame = frame6(FROM_CLIENT, (FAR, OUTSIDE), l4)
     _, lan = exchange(rig, WAN, *reversed(cut6(frame, [8, 16], 6)))
     assert joined6(lan, 6) == translated(frame, to_server(), FAR, SERVERS6[0], dport=1000)
@@ -391,6 +392,6 @@ def test_a_new_worker_goes_on_with_the_connections_of_a_dead_one():
     again = snat_rig(memory=rig.shared, table_memory=rig.table_memory)
     for proto, number in numbers.items():
         come_back(again, proto, number, 1000)
-    assert again.applier.connections() == 3 and audit(again.address) == []
+    assert again.applier.connections() == len(PROTOS) and audit(again.address) == []
     fresh = {proto: go_out(again, proto, 1001) for proto in PROTOS}
     assert all(fresh[proto] != numbers[proto] for proto in PROTOS)

@@ -127,7 +127,7 @@ def read_match(fields: Fields, protocols: tuple[str, ...]) -> MatchKey:
     proto = match.optional_choice("proto", protocols)
     if proto is None:
         raise ControlError(
-            Code.INVAL, "a match service needs a protocol (proto=tcp, udp, icmp or icmpv6)"
+            Code.INVAL, "a match service needs a protocol (proto=tcp, udp, sctp, icmp or icmpv6)"
         )
     ends = [
         anything(af) if match.optional_text(name) is None else match.parsed(

@@ -30,7 +30,6 @@ LINK_ITEMS = (
 #: request areas (the part of the type before the dot) and what they are about
 _AREAS = {"blklst": "blacklists are", "whtlst": "whitelists are", "link": "bonding is"}
 _PROTOCOLS = ("tcp", "udp", "sctp")
-_MATCH_PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6")
 _MODES = ("fullnat", "nat", "dr", "tunnel", "snat")
 #: forwarding modes and families (service, real server) other than IPv4 throughout
 _FAMILIES = {
@@ -67,7 +66,7 @@ def other_service_keys(fwmark: bool) -> None:
 def service(key: AnyKey, options: ServiceOptions) -> None:
     """A service to be added or its options after an edit."""
     match = isinstance(key, MatchKey)
-    if key.proto not in (_MATCH_PROTOCOLS if match else _PROTOCOLS):
+    if not match and key.proto not in _PROTOCOLS:
         raise _refuse(f"{key.proto} services are")
     if options.synproxy:
         raise _refuse("synproxy is")
