@@ -1,7 +1,8 @@
 """Datagrams of which fragments are passing: what is known of each, which parts were seen.
 
 A fragment behind the first has no ports.  The first one leaves them here, together with what
-became of it; fragments that come before the first wait here, a few and not for long.  The parts
+became of it; fragments that come before the first wait here, a few and not for long, and an SCTP
+packet's first one itself until the last tells how long the packet is.  The parts
 seen are kept exactly, so no byte of a datagram is ever forwarded twice (RFC 1858, 3128, 5722).
 """
 
@@ -53,7 +54,7 @@ class DatagramStruct(ctypes.Structure):
         ("last", ctypes.c_int64),  # last waiting mbuf
         ("seen", ctypes.c_uint32),  # ms of the last fragment taken
         ("state", ctypes.c_uint8),
-        ("spare", ctypes.c_uint8),
+        ("handed", ctypes.c_uint8),  # the first waiting mbuf came from another worker
         ("owner", ctypes.c_uint16),  # AWAY: worker that the fragments are handed to
         ("hops", ctypes.c_uint32),  # AWAY: what their mbufs say then, see ipvs/seek.py
         ("waiting_count", ctypes.c_uint16),
@@ -61,7 +62,9 @@ class DatagramStruct(ctypes.Structure):
         ("end", ctypes.c_uint32),  # of the content, 0 while the last fragment was not seen
         ("high", ctypes.c_uint32),  # highest end of a part
         ("got", ctypes.c_uint32),  # bytes in all parts
-        ("pad", ctypes.c_uint8 * 36),
+        # Not 0: the first waiting mbuf is the first fragment, its ports so far behind its begin.
+        ("held", ctypes.c_uint32),
+        ("pad", ctypes.c_uint8 * 32),
         ("part", PartStruct * PARTS),
     ]
 
@@ -116,12 +119,37 @@ def drop_waiting(ipvs, datagram, reason):
 
 
 @compiled
+def has_room(ipvs, datagram):
+    """1 when one more fragment may wait."""
+    full = Datagram(datagram).waiting_count >= WAIT_EACH
+    return 0 if full or Datagrams(Ipvs(ipvs).datagrams).waiting >= WAIT_ALL else 1
+
+
+@compiled
+def hold_first(ipvs, datagram, mbuf, handed, l4):
+    """Let the first fragment, ports ``l4`` bytes behind its frame's begin, wait for the last one;
+    0 or a drop reason."""
+    if has_room(ipvs, datagram) == 0:
+        return FRAG_QUEUE
+    d = Datagram(datagram)
+    Mbuf(mbuf).tx_offload = d.waiting
+    if d.waiting == 0:
+        d.last = mbuf
+    d.waiting = mbuf
+    d.held = l4
+    d.handed = handed
+    d.waiting_count += 1
+    Datagrams(Ipvs(ipvs).datagrams).waiting += 1
+    return 0
+
+
+@compiled
 def wait(ipvs, datagram, mbuf):
-    """Let a fragment wait for the first one; 0 or a drop reason."""
+    """Let a fragment wait until the first one went its way; 0 or a drop reason."""
+    if has_room(ipvs, datagram) == 0:
+        return FRAG_QUEUE
     d = Datagram(datagram)
     t = Datagrams(Ipvs(ipvs).datagrams)
-    if d.waiting_count >= WAIT_EACH or t.waiting >= WAIT_ALL:
-        return FRAG_QUEUE
     Mbuf(mbuf).tx_offload = 0
     if d.waiting == 0:
         d.waiting = mbuf
@@ -159,6 +187,7 @@ def _begin(ipvs, datagram, a0, a1, a2, a3, key):
     d.key = key
     d.waiting = 0
     d.waiting_count = 0
+    d.held = 0
     d.count = 0
     d.end = 0
     d.high = 0

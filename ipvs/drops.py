@@ -14,7 +14,7 @@ CONN_CLASH = reason(
     IPVS_BASE + 4, "conn_clash", "another connection already has this tuple on the server's side"
 )
 NOT_SYN = reason(IPVS_BASE + 5, "not_syn", "TCP packet of no known connection")
-NO_SERVICE = reason(IPVS_BASE + 6, "no_service", "TCP or UDP to a VIP port without service")
+NO_SERVICE = reason(IPVS_BASE + 6, "no_service", "TCP, UDP or SCTP to a VIP port without service")
 HANDOVER_FULL = reason(IPVS_BASE + 7, "handover_full", "ring to the owning worker full")
 HANDOVER_LOST = reason(
     IPVS_BASE + 8, "handover_lost", "packet of no known connection handed over by another worker"
@@ -87,10 +87,12 @@ FRAG_REFUSED = reason(
     IPVS_BASE + 37, "frag_refused", "fragment of a datagram that overlapped or lost its first one"
 )
 FRAG_TIMEOUT = reason(
-    IPVS_BASE + 38, "frag_timeout", "fragment whose first fragment did not come in time"
+    IPVS_BASE + 38,
+    "frag_timeout",
+    "fragment whose first fragment (of an SCTP packet: last) did not come in time",
 )
 FRAG_QUEUE = reason(
-    IPVS_BASE + 39, "frag_queue", "fragment before its first one while too many wait already"
+    IPVS_BASE + 39, "frag_queue", "fragment that would have to wait while too many do already"
 )
 FRAG_EVICTED = reason(
     IPVS_BASE + 40, "frag_evicted", "waiting fragment given up for those of newer datagrams"

@@ -1,9 +1,11 @@
-"""Fragments of TCP and UDP: forwarded one by one, each part of a datagram once.
+"""Fragments of TCP, UDP and SCTP: forwarded one by one, each part of a datagram once.
 
 The first fragment is handled like a whole packet (ipvs/fragment_first.py): it may open a
 connection, belong to another worker, or be dropped.  The others follow it, with only their
 addresses rewritten: the checksum of the transport header covers what it says about them (RFC 3022
-4.3).  What the families' headers say is read by ipvs/fragment4.py and ipvs/fragment6.py.
+4.3).  SCTP's checksum can follow the ports only when the length of all is known: such a packet goes
+its way when its last fragment came, see ipvs/fragment_sctp.py.  What the families' headers say is
+read by ipvs/fragment4.py and ipvs/fragment6.py.
 """
 
 from __future__ import annotations
@@ -14,8 +16,10 @@ from ipvs.datagrams import (
     FREE,
     KNOWN,
     REFUSED,
+    WAITING,
     Datagram,
     drop_waiting,
+    hold_first,
     is_complete,
     take_part,
     take_waiting,
@@ -25,6 +29,7 @@ from ipvs.drops import FRAG_LOST, FRAG_OVERLAP, FRAG_REFUSED
 from ipvs.entry import tuple_hash
 from ipvs.family import is_six, to_stack, to_us
 from ipvs.fragment_first import lead
+from ipvs.fragment_sctp import is_due, must_wait, take_held
 from ipvs.handover import hand_over
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.later import forward_later
@@ -105,6 +110,42 @@ def _refuse(ipvs, datagram, reason):
 
 
 @compiled
+def _lead(ipvs, packet, handed, datagram, l4):
+    """The first fragment goes its way and those that waited follow it; 0 or a drop reason."""
+    reason = lead(ipvs, packet, handed, datagram, l4)
+    if reason != 0:
+        return _refuse(ipvs, datagram, reason)
+    return _release(ipvs, packet, datagram)
+
+
+@compiled
+def _lead_held(ipvs, packet, datagram):
+    """The first fragment need not wait any longer; ``packet`` is another one of its datagram."""
+    k = Packet(packet)
+    mbuf = k.mbuf
+    data = k.data
+    handed = Datagram(datagram).handed
+    l4 = take_held(ipvs, packet, datagram)
+    first = k.mbuf
+    reason = _lead(ipvs, packet, handed, datagram, l4)
+    if reason != 0:
+        drop(Ipvs(ipvs).stack, first, reason)
+    k.mbuf = mbuf
+    k.data = data
+    return 0
+
+
+@compiled
+def _receive_first(ipvs, packet, handed, datagram, l4):
+    """A first fragment that fits what was seen of its datagram; 0 or a drop reason."""
+    k = Packet(packet)
+    if must_wait(datagram, k.ports, l4) == 0:
+        return _lead(ipvs, packet, handed, datagram, l4)
+    reason = hold_first(ipvs, datagram, k.mbuf, handed, l4 - k.data)
+    return _refuse(ipvs, datagram, reason) if reason != 0 else 0
+
+
+@compiled
 def receive_part(ipvs, packet, handed, datagram, begin, end, more, l4):
     """A well-formed fragment, bytes ``begin`` to ``end`` of its datagram; 0 or a drop reason.
 
@@ -117,16 +158,17 @@ def receive_part(ipvs, packet, handed, datagram, begin, end, more, l4):
     reason = 0
     if back == 0:  # else it was noted the first time
         reason = take_part(ipvs, datagram, begin, end, more)
+    elif more == 0 and d.state == WAITING:
+        d.end = end  # all were noted, and forgotten when they had left
     if reason == FRAG_OVERLAP:
         return _refuse(ipvs, datagram, reason)
     if reason != 0:
         return reason
     if begin == 0:
-        reason = lead(ipvs, packet, handed, datagram, l4)
-        if reason != 0:
-            return _refuse(ipvs, datagram, reason)
-        _release(ipvs, packet, datagram)
+        reason = _receive_first(ipvs, packet, handed, datagram, l4)
     else:
+        if is_due(datagram):
+            _lead_held(ipvs, packet, datagram)
         reason = _follow(ipvs, packet, datagram, back)
     if is_complete(datagram) and (d.state == KNOWN or d.state == AWAY):
         d.state = FREE

@@ -18,7 +18,7 @@ VERSION4 = 4 << 40  # in a datagram's key
 
 @compiled
 def receive_fragment(ipvs, packet, handed):
-    """A TCP or UDP fragment whose IP header was checked; 0 or a drop reason."""
+    """A TCP, UDP or SCTP fragment whose IP header was checked; 0 or a drop reason."""
     k = Packet(packet)
     l3 = k.data + ETHER_LEN
     ip = Ipv4(l3)

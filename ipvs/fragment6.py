@@ -31,6 +31,7 @@ from stack.headers import (
     IP6_MF,
     IP6_OFFSET,
     IP6_SRC,
+    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     Fragment,
@@ -62,7 +63,7 @@ def _malformed(ipvs, packet, reason, code, pointer):
 
 @compiled
 def _has_ports(proto):
-    return 1 if (proto == PROTO_TCP or proto == PROTO_UDP) else 0
+    return 1 if (proto == PROTO_TCP or proto == PROTO_UDP or proto == PROTO_SCTP) else 0
 
 
 @compiled

@@ -7,6 +7,7 @@ from ipvs.context import Ipvs, Packet
 from ipvs.create import swap16
 from ipvs.datagrams import AWAY, KNOWN, Datagram
 from ipvs.drops import FRAG_TINY
+from ipvs.fragment_sctp import note_parts
 from ipvs.handover import hand_over
 from ipvs.index import find
 from ipvs.known import forward_known
@@ -19,8 +20,9 @@ from ipvs.wide_entry import SIX
 from netdev.abi import Mbuf
 from runtime.jit import compiled
 from stack.drops import TCP_OFFSET, UDP_LENGTH
-from stack.headers import ETHER_LEN, IP6_SRC, PROTO_TCP, Ipv4, Tcp, Udp
+from stack.headers import ETHER_LEN, IP6_SRC, PROTO_SCTP, PROTO_TCP, Ipv4, Tcp, Udp
 from stack.ipv6 import receive_ipv6
+from stack.sctp import CHUNK_LEN, SCTP_LEN
 
 
 @compiled
@@ -36,6 +38,8 @@ def check_first(l4, length, proto):
         if size < 20:
             return TCP_OFFSET
         return 0 if size <= length else FRAG_TINY
+    if proto == PROTO_SCTP:
+        return 0 if length >= SCTP_LEN + CHUNK_LEN else FRAG_TINY
     if length < 8:
         return FRAG_TINY
     return 0 if Udp(l4).length > length else UDP_LENGTH
@@ -67,6 +71,10 @@ def lead(ipvs, packet, handed, datagram, l4):
         d.ports = 0
         d.state = KNOWN
         return receive_ipv6(w.stack, k.mbuf, k.data)
+    if (k.ports >> 32) & 0xFF == PROTO_SCTP:
+        reason = note_parts(ipvs, packet, datagram, l4)
+        if reason != 0:
+            return reason
     d.ports = k.ports
     wide = k.ports & SIX
     reference = find(w.index, k.bucket, k.tag, k.addresses, k.ports)

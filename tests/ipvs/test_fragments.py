@@ -6,7 +6,7 @@ import itertools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, TCP, UDP, IPOption
+from scapy.layers.inet import IP, UDP, IPOption
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
@@ -32,7 +32,7 @@ from tests.pathrig import (
 )
 from tests.rig import connect
 
-PROTOS = ("tcp", "udp")
+PROTOS = ("tcp", "udp", "sctp")
 WAYS_OF = [("fullnat", WAN), ("fullnat", LAN), ("nat", WAN), ("nat", LAN), ("dr", WAN)]
 ADDRESS = IPOption(b"\x94\x04\x00\x00")  # router alert: copied into every fragment
 TIMESTAMP = IPOption(b"\x44\x0c\x05\x00" + bytes(8))  # in the first only
@@ -40,8 +40,12 @@ _ports = itertools.count(1024)
 _ids = itertools.count(1)
 
 
+def text(size):
+    return bytes(i * 7 + (i >> 8) & 255 for i in range(size))
+
+
 def content(size):
-    return Raw(bytes(i * 7 + (i >> 8) & 255 for i in range(size)))
+    return Raw(text(size))
 
 
 class Flow:
@@ -51,26 +55,22 @@ class Flow:
         self.rig, self.mode, self.proto = rig, mode, proto
         number = numbers()[mode, proto] if number is None else number
         self.vport, self.cport = 80 + number, next(_ports)
-        frame = from_client(self.layer(self.cport, self.vport, "S"))
+        frame = from_client(oracle.segment(proto, self.cport, self.vport, "S"))
         out = Ether(rig.exchange(WAN, frame)[LAN][0])
         self.local, self.sport, self.dport = out[IP].src, out.sport, out.dport
-
-    def layer(self, sport, dport, flags="A"):
-        if self.proto == "tcp":
-            return TCP(sport=sport, dport=dport, flags=flags)
-        return UDP(sport=sport, dport=dport)
 
     def whole(self, port, size=64, **ip):
         """A packet arriving on ``port``, and the frame it would be on the other side."""
         ip.setdefault("id", next(_ids) & 0xFFFF)
         if port == WAN:
-            frame = from_client(self.layer(self.cport, self.vport) / content(size), **ip)
+            layer = oracle.segment(self.proto, self.cport, self.vport, "A", text(size))
+            frame = from_client(layer, **ip)
             ends = (self.local, self.sport), (server(0), self.dport)
             if self.mode == "dr":
                 ends = (CLIENT, self.cport), (VIP, self.vport)
             macs = MACS[LAN], server_mac(0)
         else:
-            layer = self.layer(self.dport, self.sport) / content(size)
+            layer = oracle.segment(self.proto, self.dport, self.sport, "A", text(size))
             frame = from_server(layer, dst=self.local, **ip)
             ends, macs = ((VIP, self.vport), (CLIENT, self.cport)), (MACS[WAN], CLIENT_MAC)
         frame = bytes(frame)
@@ -332,17 +332,17 @@ def go_round(rigs):
     return out
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers,proto", [(2, "udp"), (3, "udp"), (3, "sctp")])
 @pytest.mark.parametrize("mode,port", WAYS_OF)
-def test_fragments_reach_the_owner_wherever_they_arrive(workers, mode, port):
+def test_fragments_reach_the_owner_wherever_they_arrive(workers, proto, mode, port):
     """RSS knows only their addresses; first and others come to one worker, often the wrong one."""
     rigs, kept = crew(workers)
-    number = numbers()[mode, "udp"]
-    rigs[0].push(WAN, from_client(UDP(sport=9, dport=80 + number)))
+    number = numbers()[mode, proto]
+    rigs[0].push(WAN, from_client(oracle.segment(proto, 9, 80 + number)))
     first = Ether(go_round(rigs)[LAN][0])
     (owner,) = [each for each in rigs if each.connections()]
     flow = Flow.__new__(Flow)
-    flow.rig, flow.mode, flow.proto, flow.vport, flow.cport = owner, mode, "udp", 80 + number, 9
+    flow.rig, flow.mode, flow.proto, flow.vport, flow.cport = owner, mode, proto, 80 + number, 9
     flow.local, flow.sport, flow.dport = first[IP].src, first.sport, first.dport
     for arrives in rigs:
         for order in ((0, 1, 2), (2, 1, 0)):
@@ -356,15 +356,19 @@ def test_fragments_reach_the_owner_wherever_they_arrive(workers, mode, port):
     assert rigs[0].in_flight() == 0 and kept
 
 
+@pytest.mark.parametrize("proto", ["udp", "sctp"])
 @pytest.mark.parametrize("mode", ["fullnat", "nat"])
-def test_fragments_that_nobody_knows_open_one_connection(mode):
+def test_fragments_that_nobody_knows_open_one_connection(mode, proto):
     rigs, kept = crew(3)
-    number = numbers()[mode, "udp"]
+    number = numbers()[mode, proto]
     for ident in range(3):
-        frame = from_client(UDP(sport=9, dport=80 + number) / content(900), id=ident)
+        frame = from_client(oracle.segment(proto, 9, 80 + number, payload=text(900)), id=ident)
         rigs[1].push(WAN, *cut(frame, [40, 80]))
         out = go_round(rigs)
-        assert bytes(Ether(joined(out[LAN]))[Raw]) == bytes(content(900))
+        whole = joined(out[LAN])
+        ends = [(Ether(whole)[IP].src, Ether(whole).sport), (server(0), Ether(whole).dport)]
+        macs = MACS[LAN], server_mac(0)
+        assert whole == oracle.rewritten(bytes(frame), macs, *ends)
     assert [each.drops() for each in rigs] == [{}] * 3
     assert sum(each.connections() for each in rigs) == 1
     assert rigs[0].in_flight() == 0 and kept

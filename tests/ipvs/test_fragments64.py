@@ -67,7 +67,7 @@ def fragmented(wanted, ident):
     return bytes(frame)
 
 
-@pytest.mark.parametrize("proto", ["tcp", "udp"])
+@pytest.mark.parametrize("proto", ["tcp", "udp", "sctp"])
 @settings(max_examples=25)
 @given(data=st.data())
 def test_rfc7915_5_1_1_fragments_to_the_server(proto, data):
@@ -88,7 +88,7 @@ def test_rfc7915_5_1_1_fragments_to_the_server(proto, data):
     assert rig.drops() == drops and rig.in_flight() == 0
 
 
-@pytest.mark.parametrize("proto", ["tcp", "udp"])
+@pytest.mark.parametrize("proto", ["tcp", "udp", "sctp"])
 @settings(max_examples=25)
 @given(data=st.data())
 def test_rfc7915_4_1_fragments_to_the_client(proto, data):
@@ -160,7 +160,7 @@ def test_rfc7915_5_1_1_headers_inside_of_what_is_fragmented():
     assert rig.drops() == {"frag_nat64": 2, "frag_refused": 1}
 
 
-@pytest.mark.parametrize("proto", ["tcp", "udp"])
+@pytest.mark.parametrize("proto", ["tcp", "udp", "sctp"])
 def test_rfc6946_atomic_fragments_become_packets_that_may_be_fragmented(proto):
     rig = shared(proto)
     frame = from_client(proto, 1350)
