@@ -10,13 +10,24 @@ from ipvs.context import Ipvs
 from ipvs.handover import client_owner, local_owner
 from ipvs.laddr import owner_shift
 from ipvs.rss import Rss, queue_of
+from ipvs.rules import Rules
 from ipvs.service import Service
 from ipvs.service import find as find_service
 from netdev.abi import Mbuf
 from runtime.jit import compiled
 from stack.context import Stack
-from stack.headers import PROTO_ICMP
+from stack.headers import PROTO_ICMP, PROTO_TCP, PROTO_UDP
 from stack.route import LOCAL, SAPOOL, Route, lookup
+
+
+@compiled
+def placed_by_ports(ipvs, port, proto):
+    """1 when we know on which queue of a port whole packets of a protocol arrive.
+
+    Many NICs hash of SCTP the addresses alone, and of ICMP all do.
+    """
+    known = Rss(Ipvs(ipvs).rss).port[port].size != 0
+    return 1 if known and (proto == PROTO_TCP or proto == PROTO_UDP) else 0
 
 
 @compiled
@@ -25,16 +36,20 @@ def _named(ipvs, port, src, dst, sport, dport, proto):
     w = Ipvs(ipvs)
     route = lookup(Stack(w.stack).routes, dst)
     if route == 0 or Route(route).kind != LOCAL:
-        return client_owner(dst, dport, w.workers) if w.nat_services else w.worker
-    if proto == PROTO_ICMP and Route(route).flags & SAPOOL:
+        if Rules(w.rules).count == 0:
+            return client_owner(dst, dport, w.workers) if w.nat_services else w.worker
+        if w.nat_services:
+            return -1  # its client's worker, or the one that an inside host's packets arrive at
+    elif Route(route).flags & SAPOOL:
+        if proto != PROTO_ICMP:
+            return local_owner(ipvs, route, src, sport, dport)
         owner = dport & ((1 << owner_shift(w.workers)) - 1)  # an echo's identifier
         return owner if owner < w.workers else w.worker
-    if Route(route).flags & SAPOOL:
-        return local_owner(ipvs, route, src, sport, dport)
-    service = find_service(w.services, dst, dport, proto)
-    if service != 0 and Service(service).nat:
-        return client_owner(src, sport, w.workers)
-    if Rss(w.rss).port[port].size != 0:
+    else:
+        service = find_service(w.services, dst, dport, proto)
+        if service != 0 and Service(service).nat:
+            return client_owner(src, sport, w.workers)
+    if placed_by_ports(ipvs, port, proto):
         owner = queue_of(w.rss, port, src, dst, sport, dport)
         return owner if owner < w.workers else w.worker
     return -1

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ipvs.context import Ipvs
 from ipvs.create import swap16
 from ipvs.handover6 import client_owner6, local_owner6
-from ipvs.rss import Rss, queue_of6
+from ipvs.rss import queue_of6
+from ipvs.rules import Rules
+from ipvs.seek import placed_by_ports
 from ipvs.service import Service
 from ipvs.service import find6 as find_service6
 from netdev.abi import Mbuf
@@ -25,14 +27,19 @@ def _named6(ipvs, port, at, ports):
     sport = swap16(ports & 0xFFFF)
     dport = swap16((ports >> 16) & 0xFFFF)
     route = lookup6(Stack(w.stack).routes6, high, low)
+    proto = (ports >> 32) & 0xFF
     if route == 0 or Route6(route).kind != LOCAL:
-        return client_owner6(high, low, dport, w.workers) if w.nat_services else w.worker
-    if Route6(route).flags & SAPOOL:
+        if Rules(w.rules).count == 0:
+            return client_owner6(high, low, dport, w.workers) if w.nat_services else w.worker
+        if w.nat_services:
+            return -1
+    elif Route6(route).flags & SAPOOL:
         return local_owner6(ipvs, route, at, ports)
-    service = find_service6(w.services, high, low, dport, (ports >> 32) & 0xFF)
-    if service != 0 and Service(service).nat:
-        return client_owner6(load64(at), load64(at + 8), sport, w.workers)
-    if Rss(w.rss).port[port].size != 0:
+    else:
+        service = find_service6(w.services, high, low, dport, proto)
+        if service != 0 and Service(service).nat:
+            return client_owner6(load64(at), load64(at + 8), sport, w.workers)
+    if placed_by_ports(ipvs, port, proto):
         owner = queue_of6(w.rss, port, at, ports)
         return owner if owner < w.workers else w.worker
     return -1

@@ -15,6 +15,7 @@ from scapy.packet import Raw
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, Laddr, LaddrStats, Replica
 from ipvs.table import entry_of
 from tests import oracle
+from tests.fragments import cut, joined
 from tests.pathrig import (
     CLIENT,
     CLIENT_MAC,
@@ -108,7 +109,6 @@ def come_back(rig, proto, number, sport, src=FAR, dport=443, host=0, payload=b""
     wan, lan = rig.exchange(WAN, frame)
     wanted = translated(frame, (MACS[LAN], server_mac(host)), src, server(host), **tuple_)
     assert (wan, lan) == ([], [wanted]), rig.drops()
-
 
 
 @pytest.fixture(scope="module")
@@ -442,6 +442,38 @@ def test_answers_reach_the_worker_that_holds_the_connection(nat):
     first.exchange(WAN, from_outside(ICMP(type=0, id=2001, seq=0)))
     second.exchange(WAN)
     assert second.drops().get("handover_lost") == 1
+
+
+@pytest.mark.parametrize("proto,nat", [("udp", False), ("udp", True), ("sctp", False)])
+def test_fragments_and_errors_of_inside_hosts_reach_the_worker_that_opened(proto, nat):
+    """RSS knows only their addresses: they arrive anywhere."""
+    rigs = [snat_rig(workers=3)]
+    rigs += [snat_rig(index=n, workers=3, pool=rigs[0].pool) for n in (1, 2)]
+    kept = connect(rigs)
+    for rig in rigs:
+        if nat:
+            rig.service(9, "nat", dests=[{"id": 30}])
+
+    def go_round():
+        sent = [rig.run() for rig in rigs * 3]
+        return [[frame for out in sent for frame in out[port]] for port in (WAN, LAN)]
+
+    rigs[1].push(LAN, from_inside(layer(proto, 1000, 443)))
+    ((out,), _) = go_round()
+    number = number_of(out)
+    frame = from_inside(layer(proto, 1000, 443, payload=bytes(range(200))))
+    wanted = translated(frame, (MACS[WAN], ROUTER_MAC), OUTSIDE, FAR, number, 443)
+    for arrives in rigs:
+        arrives.push(LAN, *cut(frame, [8, 16]))
+        wan, lan = go_round()
+        assert lan == [] and joined(wan) == wanted
+        quoted = IP(src=FAR, dst=server(0)) / layer(proto, 443, 1000)
+        arrives.push(LAN, from_inside(ICMP(type=3, code=1) / Raw(bytes(quoted))))
+        quoted = IP(src=FAR, dst=OUTSIDE) / layer(proto, 443, number)
+        error = IP(src=OUTSIDE, dst=FAR) / ICMP(type=3, code=1) / Raw(bytes(quoted))
+        assert go_round() == [[bytes(Ether(src=MACS[WAN], dst=ROUTER_MAC) / error)], []]
+    assert [rig.drops() for rig in rigs] == [{}] * 3 and kept
+    assert sum(rig.connections() for rig in rigs) == 1
 
 
 @pytest.mark.parametrize("proto", PROTOS)

@@ -395,3 +395,30 @@ def test_a_new_worker_goes_on_with_the_connections_of_a_dead_one():
     assert again.applier.connections() == len(PROTOS) and audit(again.address) == []
     fresh = {proto: go_out(again, proto, 1001) for proto in PROTOS}
     assert all(fresh[proto] != numbers[proto] for proto in PROTOS)
+
+
+@pytest.mark.parametrize("proto", ["udp", "sctp"])
+def test_fragments_and_errors_of_inside_hosts_reach_the_worker_that_opened(proto):
+    """RSS knows only their addresses: they arrive anywhere."""
+    rigs = [snat_rig(workers=3)]
+    rigs += [snat_rig(index=n, workers=3, pool=rigs[0].pool) for n in (1, 2)]
+    kept = connect(rigs)
+    rigs[1].push(LAN, frame6(from_server(), (SERVERS6[0], FAR), layer(proto, 1000, 443)))
+    ((out,), _) = go_round(rigs)
+    number = number_of(out)
+    l4 = layer(proto, 1000, 443, payload=bytes(range(200)))
+    frame = frame6(from_server(), (SERVERS6[0], FAR), l4)
+    for ident, arrives in enumerate(rigs):
+        arrives.push(LAN, *cut6(frame, [8, 16], ident))
+        wan, lan = go_round(rigs)
+        wanted = translated(frame, TO_CLIENT, OUTSIDE, FAR, sport=number)
+        assert lan == [] and joined6(wan) == wanted
+        error = ICMPv6PacketTooBig(mtu=1400) / IPv6(src=FAR, dst=SERVERS6[0])
+        arrives.push(
+            LAN, frame6(from_server(), (SERVERS6[0], FAR), error / layer(proto, 443, 1000))
+        )
+        error = ICMPv6PacketTooBig(mtu=1400) / IPv6(src=FAR, dst=OUTSIDE)
+        wanted = frame6(TO_CLIENT, (OUTSIDE, FAR), error / layer(proto, 443, number))
+        assert go_round(rigs) == [[wanted], []]
+    assert [rig.drops() for rig in rigs] == [{}] * 3 and kept
+    assert sum(rig.applier.connections() for rig in rigs) == 1
