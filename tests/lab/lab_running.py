@@ -25,6 +25,7 @@ from tools.lab_six import Six
 from tools.lab_two_arm import TwoArm
 
 CLIENT = str(Path(__file__).with_name("lab_client.py"))
+SERVICES = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 LETTERS = {"fullnat": "b", "nat": "m", "dr": "g", "tunnel": "i"}
 ECHO = 7  # TCP and UDP port of the echo servers
 _numbers = itertools.count(1)
@@ -122,7 +123,7 @@ class Running:
         """A virtual service over all real servers (of ``weights``: so many); its address."""
         vip = self.new_vip(mode, family.outside)
         servers = self.servers if family.inside == 4 else self.six.servers
-        name = f"-{proto[0]} {endpoint(vip, port)}"
+        name = f"{SERVICES[proto]} {endpoint(vip, port)}"
         self.op(f"ipvsadm -A {name} -s {sched} {options}")
         for server, weight in zip(servers, weights or [1] * len(servers), strict=False):
             to_server = f"-r {endpoint(server, to or port)} -{LETTERS[mode]}"
