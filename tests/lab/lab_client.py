@@ -7,11 +7,13 @@ lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines 
 lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
 lab_client.py try ADDRESS PORT COUNT SECONDS   TCP connections, each given up after so long
 lab_client.py big ADDRESS PORT SIZE [TTL]      a datagram that must not be fragmented
+lab_client.py same ADDRESS PORT COUNT          datagrams from one socket, one after another
 lab_client.py download ADDRESS PORT PATH SECONDS   an HTTP body, taken in over so long
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import select
 import socket
@@ -22,7 +24,9 @@ from collections import Counter
 from typing import Any
 
 ANSWER_SECONDS = 30.0  # after so long without an answer a connection is taken as lost
-IP_MTU_DISCOVER, IP_PMTUDISC_PROBE, IP_RECVERR = 10, 3, 11  # linux/in.h
+PMTUDISC_PROBE = 3  # linux/in.h, linux/in6.h: DF, and sizes as they are asked for
+IP_MTU_DISCOVER, IP_RECVERR = 10, 11
+IPV6_MTU_DISCOVER, IPV6_RECVERR = 23, 25
 MSG_ERRQUEUE = 0x2000
 PAUSE = 0.002  # between the lines of a stream
 # Open to the end: a port given out twice would be a connection that is there already.
@@ -188,27 +192,51 @@ def attempts(address: str, port: int, count: int, seconds: float) -> dict[str, A
     return {"servers": servers, "failed": failed, "slowest": round(slowest, 3)}
 
 
+def same(address: str, port: int, count: int) -> dict[str, Any]:
+    """Ask ``count`` times from one socket; who answered, in order, and as whom."""
+    order, answered_as = [], set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(3)
+        for number in range(count):
+            sock.sendto(b"%d" % number, (address, port))
+            answer, peer = sock.recvfrom(65535)
+            if answer.rsplit(b" ", 1)[1] != b"%d" % number:
+                raise SystemExit(f"datagram {number} was answered by {answer!r}")
+            order.append(answer.split(b" ", 1)[0].decode())
+            answered_as.add(peer)
+    return {"order": order, "from": sorted(answered_as)}
+
+
 def big(address: str, port: int, size: int, ttl: int = 64) -> dict[str, Any]:
     """What a datagram with DF set brings within a second: an answer or an ICMP error."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    six = ":" in address
+    family = socket.AF_INET6 if six else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        if six:
+            level, recverr = socket.IPPROTO_IPV6, IPV6_RECVERR
+            sock.setsockopt(level, IPV6_MTU_DISCOVER, PMTUDISC_PROBE)
+            sock.setsockopt(level, socket.IPV6_UNICAST_HOPS, ttl)
+        else:
+            level, recverr = socket.IPPROTO_IP, IP_RECVERR
+            sock.setsockopt(level, IP_MTU_DISCOVER, PMTUDISC_PROBE)
+            sock.setsockopt(level, socket.IP_TTL, ttl)
+        sock.setsockopt(level, recverr, 1)
         sock.connect((address, port))
         sock.send(b"x" * size)
         select.select([sock], [], [], 1)
         try:
             answer = sock.recv(65535, socket.MSG_DONTWAIT)
             return {"type": None, "code": None, "mtu": 0, "from": "", "answered": bool(answer)}
-        except OSError:
-            pass
+        except OSError as problem:
+            error = errno.errorcode[problem.errno]
         _, ancillary, _, _ = sock.recvmsg(65535, 512, MSG_ERRQUEUE | socket.MSG_DONTWAIT)
-        data = next(data for _, kind, data in ancillary if kind == IP_RECVERR)
-        # struct sock_extended_err, then the offender's sockaddr_in
+        data = next(data for _, kind, data in ancillary if kind == recverr)
+        # struct sock_extended_err, then the offender's sockaddr_in or sockaddr_in6
         _, _, kind, code, _, info, _ = struct.unpack_from("=IBBBBII", data)
+        offender = data[24:40] if six else data[20:24]
         return {
-            "type": kind, "code": code, "mtu": info,
-            "from": socket.inet_ntoa(data[20:24]), "answered": False,
+            "type": kind, "code": code, "mtu": info, "error": error,
+            "from": socket.inet_ntop(family, offender), "answered": False,
         }  # fmt: skip
 
 
@@ -229,6 +257,8 @@ def main() -> None:
         result = attempts(address, int(port), int(numbers[0]), float(numbers[1]))
     elif kind == "big":
         result = big(address, int(port), *(int(number) for number in numbers))
+    elif kind == "same":
+        result = same(address, int(port), int(numbers[0]))
     elif kind == "download":
         result = download(address, int(port), numbers[0], float(numbers[1]))
     else:

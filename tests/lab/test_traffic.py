@@ -119,4 +119,19 @@ def test_a_closed_port_of_the_server_refuses_the_client(lb: Running, mode: str) 
     vip = lb.service(mode, 9, proto="udp")
     report = lb.ask("big", vip, 9, 100)
     assert (report["type"], report["code"], report["from"]) == (3, 3, vip)
-    assert not report["answered"]
+    assert report["error"] == "ECONNREFUSED" and not report["answered"]
+
+
+@pytest.mark.parametrize("mode", ["dr", "tunnel"])  # answers go around the balancer
+def test_each_datagram_of_a_one_packet_service_goes_to_the_next_server(
+    lb: Running, mode: str
+) -> None:
+    vip = lb.service(mode, ECHO, proto="udp", options="--ops")
+    report = lb.ask("same", vip, ECHO, 30)
+    order = report["order"]
+    assert sorted(order[:3]) == ["rs1", "rs2", "rs3"] and order == order[:3] * 10
+    assert report["from"] == [[vip, ECHO]]
+    assert lb.connections(vip) == [] and lb.listed("udp", vip, ECHO)["stats"]["conns"] == 30
+    # Without --ops the socket would stay with one server.
+    vip = lb.service(mode, ECHO, proto="udp")
+    assert len(set(lb.ask("same", vip, ECHO, 6)["order"])) == 1

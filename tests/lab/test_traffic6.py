@@ -62,3 +62,16 @@ def test_datagrams_are_answered(lb: Running, mode: str, family: Family) -> None:
     assert report["servers"] == {"rs1": 10, "rs2": 10, "rs3": 10}
     assert lb.listed("udp", vip, ECHO)["stats"]["conns"] == 30
     assert lb.ask("udp", vip, ECHO, 6, 9)["lost"] == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "family"), [("fullnat", IPV6), ("nat", IPV6), ("fullnat", NAT64)], ids=str
+)
+def test_a_closed_port_of_the_server_refuses_the_client(
+    lb: Running, mode: str, family: Family
+) -> None:
+    """RFC 4443 3.1, and RFC 7915 4.2 for an IPv4 server: port unreachable, from the service."""
+    vip = lb.service(mode, 9, proto="udp", family=family)
+    report = lb.ask("big", vip, 9, 100)
+    assert (report["type"], report["code"], report["from"]) == (1, 4, vip)
+    assert report["error"] == "ECONNREFUSED" and not report["answered"]
