@@ -25,10 +25,11 @@ from ipvs.sctp import restore_sctp
 from ipvs.sequence import restore_quoted_seq
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.toa import size_of
+from ipvs.types64 import NO_ERROR, plateau, pointer4, pointer6, to_type4, to_type6
 from ipvs.wide_entry import WIDE_AT, WideSide
 from netdev.abi import Mbuf
 from netdev.mbuf import set_length
-from runtime.intrinsics import load8, load16, load32, store8, store16, store32, store64
+from runtime.intrinsics import load16, store8, store16, store32, store64
 from runtime.jit import compiled
 from stack.checksum import checksum, checksum6, update
 from stack.drops import IP_TTL
@@ -43,6 +44,7 @@ from stack.headers import (
     IP6_SRC,
     IP_DF,
     IP_MF,
+    IP_MIN_MTU,
     PROTO_ICMP,
     PROTO_ICMP6,
     PROTO_SCTP,
@@ -53,43 +55,7 @@ from stack.headers import (
     Ipv6,
 )
 
-NO_ERROR = -1  # this one has no counterpart
 ERROR4_BYTES = 576  # RFC 1812 4.3.2.3: as much as fits without exceeding this
-
-
-@compiled
-def to_type6(kind, code):
-    """ICMPv6 type << 8 | code of an ICMPv4 error (RFC 7915 4.2), or NO_ERROR."""
-    if kind == 11:
-        return 3 << 8 | code
-    if kind != 3:
-        # Source quench is obsolete; parameter problems are about headers nobody has any more.
-        return NO_ERROR
-    if code == 2:
-        return 4 << 8 | 1
-    if code == 3:
-        return 1 << 8 | 4
-    if code == 4:
-        return 2 << 8
-    if code == 9 or code == 10 or code == 13 or code == 15:
-        return 1 << 8 | 1
-    if code == 14 or code > 15:
-        return NO_ERROR
-    return 1 << 8
-
-
-@compiled
-def to_type4(kind, code):
-    """ICMPv4 type << 8 | code of an ICMPv6 error (RFC 7915 5.2), or NO_ERROR."""
-    if kind == 1:
-        if code == 1:
-            return 3 << 8 | 10
-        return 3 << 8 | (3 if code == 4 else 1)
-    if kind == 2:
-        return 3 << 8 | 4
-    if kind == 3:
-        return 11 << 8 | code
-    return 3 << 8 | 2 if code == 1 else NO_ERROR
 
 
 @compiled
@@ -157,11 +123,48 @@ def _write6(l3, entry, turned, proto, hops, length, traffic):
 
 
 @compiled
+def _takes(ipvs, entry, side):
+    """MTU of the next hop of packets that arrive on ``side``; of any size when there is none."""
+    hop = next_hop(ipvs, entry, side)
+    return mtu_towards(ipvs, entry, side, hop) if hop >= 0 else 0xFFFF
+
+
+@compiled
+def _told6(entry, became, rest, total, four, six):
+    """Second word of an error to the client about its packet, of ``total`` bytes as IPv4.
+
+    ``rest``: that of the error that came.  An MTU is the least of what the router told and the
+    next hops of both families take (``four``, ``six``), all as the client's header counts.
+    """
+    if became == 4 << 8 | 1:
+        return 6  # the next header field
+    if became == 4 << 8:
+        return pointer6(rest >> 24)
+    if became >> 8 != 2:
+        return 0
+    mtu = rest & 0xFFFF
+    if mtu == 0:
+        mtu = plateau(total)
+    told = min(min(mtu, four) + GROWTH - grown(entry, 1), six)
+    return max(told, IP6_MIN_MTU)
+
+
+@compiled
+def _told4(became, rest, four, six):
+    """The same for an error to the server (RFC 7915 5.2)."""
+    if became == 12 << 8:
+        return pointer4(rest) << 24
+    if became != 3 << 8 | 4:
+        return 0
+    return max(min(min(rest, six) - GROWTH, four), IP_MIN_MTU)
+
+
+@compiled
 def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     """A checked ICMPv4 error about a packet sent to the server, on to the client."""
     w = Ipvs(ipvs)
     k = Packet(packet)
-    became = to_type6(load8(icmp), load8(icmp + 1))
+    became = to_type6(icmp)
     if became == NO_ERROR:
         return ICMP_UNRELATED
     hops = Ipv4(k.data + ETHER_LEN).ttl
@@ -169,13 +172,14 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
         if hops <= 1:
             return IP_TTL
         hops -= 1
+    four = _takes(ipvs, entry, 0)
     hop = next_hop(ipvs, entry, 1)
     if hop < 0:
         return -hop
     tally(ipvs, entry, 1, Ipv4(k.data + ETHER_LEN).total)
-    rest = load32(icmp + 4)
-    mtu = ((rest >> 16) & 0xFF) << 8 | (rest >> 24)
     quoted = Ipv4(icmp + 8)
+    six = mtu_towards(ipvs, entry, 1, hop)
+    told = _told6(entry, became, Icmp(icmp).rest, quoted.total, four, six)
     payload = quoted.total - (quoted.ver_ihl & 15) * 4
     whole = 0 if quoted.frag & IP_MF else payload
     quoted_hops = quoted.ttl
@@ -193,14 +197,6 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     store8(new, became >> 8)
     store8(new + 1, became & 0xFF)
     store16(new + 2, 0)
-    told = 0
-    if became >> 8 == 2:
-        told = mtu + GROWTH - grown(entry, 1)
-        limit = mtu_towards(ipvs, entry, 1, hop)
-        told = told if told < limit else limit
-        told = told if told > IP6_MIN_MTU else IP6_MIN_MTU
-    elif became == 4 << 8 | 1:
-        told = 6  # RFC 7915 4.2: points to the next header field
     Icmp(new).rest = told
     store16(new + 2, checksum6(l3, new, PROTO_ICMP6, end - new) ^ 0xFFFF)
     return send(ipvs, hop, k.mbuf, l3 - ETHER_LEN)
@@ -211,7 +207,7 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     """A checked ICMPv6 error about a packet sent to the client, on to the server."""
     w = Ipvs(ipvs)
     k = Packet(packet)
-    became = to_type4(load8(icmp), load8(icmp + 1))
+    became = to_type4(icmp)
     if became == NO_ERROR:
         return ICMP_UNRELATED
     hops = Ipv6(k.data + ETHER_LEN).hops
@@ -219,11 +215,12 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
         if hops <= 1:
             return IP6_HOPS
         hops -= 1
+    six = _takes(ipvs, entry, 1)
     hop = next_hop(ipvs, entry, 0)
     if hop < 0:
         return -hop
     tally(ipvs, entry, 0, Ipv6(k.data + ETHER_LEN).payload + IP6_LEN)
-    mtu = Icmp(icmp).rest
+    told = _told4(became, Icmp(icmp).rest, mtu_towards(ipvs, entry, 0, hop), six)
     quoted = Ipv6(icmp + 8)
     payload = quoted.payload + IP6_LEN - (l4 - quoted.ptr)
     whole = length_of6(quoted.ptr, l4)
@@ -244,12 +241,6 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     store8(new, became >> 8)
     store8(new + 1, became & 0xFF)
     store16(new + 2, 0)
-    told = 0
-    if became == 3 << 8 | 4:
-        told = mtu - GROWTH
-        limit = mtu_towards(ipvs, entry, 0, hop)
-        told = told if told < limit else limit
-        told = told if told > 68 else 68
     Icmp(new).rest = told
     store16(new + 2, checksum(new, end - new))
     return send(ipvs, hop, k.mbuf, l3 - ETHER_LEN)

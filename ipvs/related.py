@@ -38,7 +38,7 @@ from ipvs.sequence import restore_quoted_seq
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
 from ipvs.toa import size_of
-from ipvs.tunnel import LEAST_MTU, OUTER, send_in_tunnel
+from ipvs.tunnel import OUTER, send_in_tunnel
 from runtime.intrinsics import load8, load16, load32, load64, store16, store32, store64
 from runtime.jit import compiled
 from stack.arp import is_local
@@ -48,6 +48,7 @@ from stack.headers import (
     ETHER_LEN,
     IP_DF,
     IP_MF,
+    IP_MIN_MTU,
     IP_OFFSET,
     PROTO_ICMP,
     PROTO_SCTP,
@@ -148,7 +149,7 @@ def translate(l3, icmp, length, entry, side):
     if side == 1 and e.special & S_TOA and load8(icmp) == UNREACHABLE and load8(icmp + 1) == 4:
         # A segment of the told size would grow beyond it again.
         told = Icmp(icmp)
-        told.rest = told.rest - size_of(entry) if told.rest & 0xFFFF > LEAST_MTU else told.rest
+        told.rest = told.rest - size_of(entry) if told.rest & 0xFFFF > IP_MIN_MTU else told.rest
     store32(l3 + 16, other & 0xFFFFFFFF)
     if side == 1 or e.mode == MODE_FULLNAT:
         store32(l3 + 12, (other >> 32) & 0xFFFFFFFF)

@@ -17,12 +17,11 @@ from runtime.jit import compiled, inlined
 from stack.checksum import ipv4_header_sum
 from stack.context import Stack
 from stack.drops import IP_TOO_BIG, IP_TTL
-from stack.headers import ETHER_LEN, IP_DF, PROTO_IPIP, Ipv4
+from stack.headers import ETHER_LEN, IP_DF, IP_MIN_MTU, PROTO_IPIP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.ipv4 import decrement_ttl
 
 OUTER = 20  # bytes of the outer header
-LEAST_MTU = 68  # every link carries so much (RFC 791); an error never asks for less
 
 
 @inlined
@@ -83,7 +82,7 @@ def forward_tunnel(ipvs, packet, reference, l4):
     total = ip.total
     mtu = mtu_towards(ipvs, entry, 0, hop) - OUTER
     if total > mtu:
-        told = mtu if mtu > LEAST_MTU else LEAST_MTU
+        told = mtu if mtu > IP_MIN_MTU else IP_MIN_MTU
         send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, told)
         return IP_TOO_BIG
     if w.xmit_ttl:

@@ -19,13 +19,12 @@ from runtime.intrinsics import load8
 from runtime.jit import compiled
 from stack.drops import IP_TOO_BIG, IP_TTL
 from stack.drops6 import IP6_HOPS, IP6_TOO_BIG
-from stack.headers import ETHER_LEN, IP6_LEN, IP6_MIN_MTU, PROTO_IPIP, Ipv4, Ipv6
+from stack.headers import ETHER_LEN, IP6_LEN, IP6_MIN_MTU, IP_MIN_MTU, PROTO_IPIP, Ipv4, Ipv6
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.icmp6 import TIME_EXCEEDED6, TOO_BIG6, send_error6
 from stack.ipv4 import decrement_ttl
 
 PROTO_IPV6 = 41
-LEAST_MTU = 68  # RFC 791: every link carries so much
 
 
 @compiled
@@ -90,7 +89,7 @@ def _inner4(ipvs, packet, entry, hop):
     total = ip.total
     mtu = mtu_towards(ipvs, entry, 0, hop) - _outer_size(entry)
     if total > mtu:
-        told = mtu if mtu > LEAST_MTU else LEAST_MTU
+        told = mtu if mtu > IP_MIN_MTU else IP_MIN_MTU
         send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, told)
         return IP_TOO_BIG
     if w.xmit_ttl:

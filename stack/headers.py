@@ -24,6 +24,7 @@ IP6_SRC = 8  # where the addresses lie in the header: two raw 64-bit words each
 IP6_DST = 24
 FRAGMENT_LEN = 8
 IP6_MIN_MTU = 1280  # RFC 8200 section 5
+IP_MIN_MTU = 68  # every link carries so much (RFC 791); an error never asks for less
 
 IP_DF = 0x4000
 IP_MF = 0x2000

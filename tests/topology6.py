@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from scapy.layers.inet import TCP, UDP
+from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 from scapy.layers.sctp import SCTP
+from scapy.packet import Raw
 
+from tests import oracle
 from tests.topology import GATEWAY_MAC, LAN_MAC, SERVER_MACS, WAN_MAC, network
 
 VIP6 = "2001:db8:ff::100"
@@ -84,3 +86,22 @@ def rewritten6(raw, macs, source, destination, step=0):
     del l4.chksum
     ip.src, ip.dst, ip.hlim = source[0], destination[0], ip.hlim - step
     return bytes(Ether(src=macs[0], dst=macs[1]) / ip)
+
+
+def conversation(rig, proto="tcp", sport=1000, payload=b""):
+    """(client's frame, what the server got, the server's answer, what the client got)."""
+    raw = frame6(FROM_CLIENT, (CLIENT6, VIP6), oracle.segment(proto, sport, 80, "S", payload))
+    _, (out,) = rig.exchange(0, raw)
+    got = Ether(out)
+    kind, l4 = (IPv6 if IPv6 in got else IP), got[{"tcp": TCP, "udp": UDP, "sctp": SCTP}[proto]]
+    layer = oracle.segment(proto, l4.dport, l4.sport, "SA", payload)
+    ip = kind(src=got[kind].dst, dst=got[kind].src) / layer
+    answer = bytes(Ether(src=from_server()[0], dst=from_server()[1]) / ip)
+    (back,), _ = rig.exchange(1, answer)
+    return raw, out, answer, back
+
+
+def error_frame(macs, ends, error, quoted):
+    """An ICMPv6 error with MACs and (source, destination)."""
+    head = IPv6(src=ends[0], dst=ends[1], hlim=60) / error / Raw(quoted)
+    return bytes(Ether(src=macs[0], dst=macs[1]) / head)

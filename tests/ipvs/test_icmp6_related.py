@@ -7,7 +7,7 @@ import functools
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
     ICMPv6PacketTooBig,
@@ -16,10 +16,8 @@ from scapy.layers.inet6 import (
     IPv6,
 )
 from scapy.layers.l2 import Ether
-from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
-from tests import oracle
 from tests.rig import Rig, connect
 from tests.topology import SERVERS, dest
 from tests.topology6 import (
@@ -29,8 +27,9 @@ from tests.topology6 import (
     SERVERS6,
     TO_CLIENT,
     VIP6,
+    conversation,
     dest6,
-    frame6,
+    error_frame,
     from_server,
     network6,
     service6,
@@ -53,25 +52,6 @@ def rig_of(mode, proto="tcp"):
     mode64 = {"laddrs": [0]} if mode == "nat64" else {"laddrs": [1]}
     service6(rig, [server], proto=proto, **mode64)
     return rig
-
-
-def conversation(rig, proto="tcp", sport=1000, payload=b""):
-    """(client's frame, what the server got, the server's answer, what the client got)."""
-    raw = frame6(FROM_CLIENT, (CLIENT6, VIP6), oracle.segment(proto, sport, 80, "S", payload))
-    _, (out,) = rig.exchange(0, raw)
-    got = Ether(out)
-    kind, l4 = (IPv6 if IPv6 in got else IP), got[{"tcp": TCP, "udp": UDP, "sctp": SCTP}[proto]]
-    layer = oracle.segment(proto, l4.dport, l4.sport, "SA", payload)
-    ip = kind(src=got[kind].dst, dst=got[kind].src) / layer
-    answer = bytes(Ether(src=from_server()[0], dst=from_server()[1]) / ip)
-    (back,), _ = rig.exchange(1, answer)
-    return raw, out, answer, back
-
-
-def error_frame(macs, ends, error, quoted):
-    """An ICMPv6 error with MACs and (source, destination)."""
-    head = IPv6(src=ends[0], dst=ends[1], hlim=60) / error / Raw(quoted)
-    return bytes(Ether(src=macs[0], dst=macs[1]) / head)
 
 
 @pytest.mark.parametrize("mode", ["fullnat", "nat"])
@@ -158,7 +138,7 @@ def test_an_error_at_the_wrong_worker_reaches_the_owner():
 TO_SIX = [
     ((3, 0), (1, 0)), ((3, 1), (1, 0)), ((3, 2), (4, 1)), ((3, 3), (1, 4)), ((3, 4), (2, 0)),
     ((3, 9), (1, 1)), ((3, 13), (1, 1)), ((3, 14), None), ((4, 0), None), ((11, 0), (3, 0)),
-    ((11, 1), (3, 1)), ((12, 0), None),
+    ((11, 1), (3, 1)), ((12, 0), (4, 0)), ((12, 1), None),
 ]  # fmt: skip
 
 
@@ -178,7 +158,7 @@ def test_rfc7915_4_2_errors_to_ipv6(proto, four, six):
         return
     made = {
         1: ICMPv6DestUnreach(code=six[1]), 2: ICMPv6PacketTooBig(mtu=1420),
-        3: ICMPv6TimeExceeded(code=six[1]), 4: ICMPv6ParamProblem(code=1, ptr=6),
+        3: ICMPv6TimeExceeded(code=six[1]), 4: ICMPv6ParamProblem(code=six[1], ptr=6 * six[1]),
     }[six[0]]  # fmt: skip
     right = IPv6(src=VIP6, dst=CLIENT6, hlim=50) / made / Raw(raw[14:])
     assert wan == [bytes(Ether(src=TO_CLIENT[0], dst=TO_CLIENT[1]) / right)]
@@ -190,7 +170,8 @@ def test_rfc7915_4_2_errors_to_ipv6(proto, four, six):
         (ICMPv6DestUnreach(code=0), (3, 1)), (ICMPv6DestUnreach(code=1), (3, 10)),
         (ICMPv6DestUnreach(code=3), (3, 1)), (ICMPv6DestUnreach(code=4), (3, 3)),
         (ICMPv6PacketTooBig(mtu=1300), (3, 4)), (ICMPv6TimeExceeded(code=0), (11, 0)),
-        (ICMPv6ParamProblem(code=1), (3, 2)), (ICMPv6ParamProblem(code=0), None),
+        (ICMPv6ParamProblem(code=1), (3, 2)), (ICMPv6ParamProblem(code=0, ptr=0), (12, 0)),
+        (ICMPv6ParamProblem(code=2), None),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize(

@@ -74,8 +74,9 @@ def build(job: WorkerJob, shared: int, templates: int) -> Applier:
 
     Raises DpdkError when something the master should have made is missing.
     """
-    sizes = {"routes": job.routes, "routes6": job.routes6}
-    worker = Worker(job.index, job.count, shared, eal.tsc_hz(), **sizes)
+    worker = Worker(
+        job.index, job.count, shared, eal.tsc_hz(), routes=job.routes, routes6=job.routes6
+    )
     _attach_calls(worker)
     _attach_ports(worker, job)
     zone = eal.memzone_find(plan.connections_zone(job.index))
