@@ -38,7 +38,6 @@ ECHO_REPLY6 = 129
 REDIRECT = 137
 FIRST_INFORMATIONAL = 128  # types below are errors (RFC 4443 2.1)
 HOPS = 64
-FORWARDED6 = 0x7F000006  # mbuf packet type of what stack/ipv6.py forwards; no driver sets it
 
 
 @compiled
@@ -180,18 +179,6 @@ def send_error6(stack, frame, data, kind, code, rest):
     finish_icmp6(l3)
     transmit(s.ports[port], mbuf)
     return 1
-
-
-@compiled
-def tell_unreachable(stack, mbuf):
-    """Tell the senders of forwarded packets, chained from ``mbuf``, that their next hop does not
-    answer (RFC 4861 7.2.2).  Packets that were rewritten or are ours are nobody's to hear of."""
-    while mbuf != 0:
-        m = Mbuf(mbuf)
-        if m.packet_type == FORWARDED6:
-            send_error6(stack, mbuf, data_of(mbuf), UNREACHABLE6, ADDRESS_UNREACHABLE, 0)
-        mbuf = m.tx_offload
-    return 0
 
 
 @compiled

@@ -38,8 +38,8 @@ from stack.drops import (
 )
 from stack.headers import ETHER_LEN, IP_DF, IP_MF, IP_OFFSET, PROTO_ICMP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, echo, send_error
-from stack.neigh import find_or_add
-from stack.route import GATEWAY, LOCAL, Route, lookup
+from stack.neigh import FORWARDED, find_or_add
+from stack.route import GATEWAY, LINK, LOCAL, Route, lookup
 from stack.split import send_split
 from stack.upkeep import output as neighbour_output
 
@@ -175,12 +175,23 @@ def decrement_ttl(l3):
 
 
 @compiled
+def is_directed(route, address):
+    """1 when ``address``, which ``route`` leads to, stands for all hosts of a link of ours
+    (RFC 1812 4.2.2.11 d, RFC 2644; the old form with zeros too)."""
+    if route == 0 or Route(route).kind != LINK or Route(route).length > 30:
+        return 0
+    hosts = (1 << (32 - Route(route).length)) - 1
+    host = address & hosts
+    return 1 if host == 0 or host == hosts else 0
+
+
+@compiled
 def forward(stack, route, mbuf, data):
     """Forward a packet that is not for us (RFC 1812 5.2, 5.3); 0 or a drop reason."""
     if Stack(stack).forwarding == 0:
         return IP_NOT_FORWARDED
     ip = Ipv4(data + ETHER_LEN)
-    if ip.dst >> 28 == 14:
+    if ip.dst >> 28 == 14 or is_directed(route, ip.dst):
         return IP_DESTINATION
     if route == 0:
         send_error(stack, mbuf, data, UNREACHABLE, 0, 0)
@@ -194,6 +205,7 @@ def forward(stack, route, mbuf, data):
         send_error(stack, mbuf, data, UNREACHABLE, FRAG_NEEDED, mtu)
         return IP_TOO_BIG
     decrement_ttl(ip.ptr)
+    Mbuf(mbuf).packet_type = FORWARDED
     return send_via(stack, route, ip.dst, mbuf, data)
 
 
@@ -219,6 +231,8 @@ def receive_ipv4(stack, mbuf, data):
     from_us = lookup(s.routes, ip.src)
     if from_us != 0 and Route(from_us).kind == LOCAL:
         return IP_LOOP
+    if is_directed(from_us, ip.src):
+        return IP_SOURCE
     route = lookup(s.routes, ip.dst)
     if route != 0 and Route(route).kind == LOCAL:
         return deliver(stack, mbuf, data)

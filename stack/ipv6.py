@@ -49,7 +49,6 @@ from stack.headers import (
 from stack.icmp6 import (
     BEYOND_SCOPE,
     ECHO6,
-    FORWARDED6,
     NO_ROUTE,
     REDIRECT,
     TIME_EXCEEDED6,
@@ -64,6 +63,7 @@ from stack.mld_query import receive_mld
 from stack.mld_send import DONE1, QUERY, REPORT1
 from stack.nd import receive_nd
 from stack.nd_send import ADVERTISEMENT, ND_HOPS, SOLICITATION
+from stack.neigh import FORWARDED
 from stack.output6 import output6, route_mtu6, send_via6
 from stack.route6 import LOCAL, Route6, lookup6
 
@@ -92,7 +92,7 @@ def forward6(stack, route, mbuf, data):
         send_error6(stack, mbuf, data, TOO_BIG6, 0, mtu)
         return IP6_TOO_BIG
     ip.hops -= 1
-    Mbuf(mbuf).packet_type = FORWARDED6
+    Mbuf(mbuf).packet_type = FORWARDED
     return send_via6(stack, route, load64(l3 + IP6_DST), load64(l3 + IP6_DST + 8), mbuf, data)
 
 

@@ -82,6 +82,7 @@ class NeighbourTableStruct(ctypes.Structure):
     ]
 
 
+FORWARDED = 0x7F000006  # mbuf packet type of what is forwarded as it came; no driver sets it
 Neighbour = view(NeighbourStruct)
 NeighbourTable = view(NeighbourTableStruct)
 ENTRIES_AT = NeighbourTableStruct.entry.offset

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from netdev.abi import Mbuf
+from netdev.mbuf import data_of
 from runtime.jit import compiled
 from stack.arp import request
 from stack.context import Stack
 from stack.dad import age_dad
-from stack.icmp6 import tell_unreachable
+from stack.icmp import HOST_UNREACHABLE, UNREACHABLE, send_error
+from stack.icmp6 import ADDRESS_UNREACHABLE, UNREACHABLE6, send_error6
 from stack.mld import age_mld
 from stack.nd_send import solicit
 from stack.neigh import (
     DELAY,
     DELAY_MS,
+    FORWARDED,
     NONE,
     PROBE,
     PROBE_MS,
@@ -60,6 +64,22 @@ def output(stack, entry, mbuf):
 
 
 @compiled
+def _tell_unreachable(stack, mbuf, six):
+    """Tell the senders of forwarded packets, chained from ``mbuf``, that their next hop does not
+    answer (RFC 1812 4.3.3.1, RFC 4861 7.2.2).  What was rewritten or is ours is nobody's to hear
+    of."""
+    while mbuf != 0:
+        m = Mbuf(mbuf)
+        if m.packet_type == FORWARDED:
+            if six:
+                send_error6(stack, mbuf, data_of(mbuf), UNREACHABLE6, ADDRESS_UNREACHABLE, 0)
+            else:
+                send_error(stack, mbuf, data_of(mbuf), UNREACHABLE, HOST_UNREACHABLE, 0)
+        mbuf = m.tx_offload
+    return 0
+
+
+@compiled
 def _age_one(stack, entry):
     s = Stack(stack)
     t = NeighbourTable(s.neighbours)
@@ -68,8 +88,7 @@ def _age_one(stack, entry):
     age = (now - n.since) & 0xFFFFFFFF
     if n.state == SEND:
         if age >= SEND_GIVE_UP_MS:
-            if n.ipv6:
-                tell_unreachable(stack, n.queue)
+            _tell_unreachable(stack, n.queue, n.ipv6)
             release_queue(stack, entry, 0)
             n.state = NONE
             n.since = now
