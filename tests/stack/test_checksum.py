@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import struct
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.jit import JIT
 from stack.checksum import checksum, difference, pseudo_sum, sum_bytes, update
 from tests.memory import aligned
 
@@ -87,3 +89,40 @@ def test_pseudo_header(addresses, proto, length):
     header = addresses + struct.pack("!BBH", 0, proto, length)
     assert wire(total ^ 0xFFFF) == naive(header)
     del memory, address
+
+
+def ones(total):
+    """The one's complement sum of 16-bit words whose plain sum is ``total``."""
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+def swapped(word):
+    """A 16-bit word as it lies in memory."""
+    return (word & 0xFF) << 8 | word >> 8
+
+
+CHANGES = [(0, 0xFFFF), (0xFFFF, 0), (0, 0), (0xFFFF, 0xFFFF), (0x5555, 0x3285), (0x4006, 0x3F06),
+           (1, 0), (0xFFFE, 0xFFFF), (0x8000, 0x7FFF)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new"), CHANGES)
+def test_rfc1624_3_equation_3_for_every_checksum(old, new):
+    """A header whose other words run through all sums: never -0 for +0, whatever changes."""
+    delta = difference(swapped(old), swapped(new))
+    for rest in range(0x4500, 0x4500 + 0x10000, 1 if JIT else 7):
+        before, after = ones(rest + old) ^ 0xFFFF, ones(rest + new) ^ 0xFFFF
+        assert update(swapped(before), delta) == swapped(after), (rest, before, after)
+
+
+@given(st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=8), st.data())
+def test_rfc1624_4_many_changes_one_after_another(words, data):
+    """Checksums that are only ever updated, never computed anew, do not drift."""
+    check = swapped(ones(0x4500 + sum(words)) ^ 0xFFFF)
+    for _ in range(20):
+        at = data.draw(st.integers(0, len(words) - 1))
+        new = data.draw(st.integers(0, 0xFFFF) | st.sampled_from([0, 0xFFFF]))
+        check = update(check, difference(swapped(words[at]), swapped(new)))
+        words[at] = new
+        assert check == swapped(ones(0x4500 + sum(words)) ^ 0xFFFF)
