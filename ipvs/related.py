@@ -39,6 +39,7 @@ from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
 from ipvs.toa import size_of
 from ipvs.tunnel import OUTER, send_in_tunnel
+from ipvs.tunnel_error import relay
 from runtime.intrinsics import load8, load16, load32, load64, store16, store32, store64
 from runtime.jit import compiled
 from stack.arp import is_local
@@ -51,6 +52,7 @@ from stack.headers import (
     IP_MIN_MTU,
     IP_OFFSET,
     PROTO_ICMP,
+    PROTO_IPIP,
     PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
@@ -235,6 +237,8 @@ def receive_error(ipvs, packet, handed, icmp, length):
     l4 = quoted.ptr + (quoted.ver_ihl & 15) * 4
     if proto == PROTO_ICMP and echo_of(l4, 8, 0) != NO_ECHO:
         ports = swap_ports(echo_ports(l4, 0))
+    elif proto == PROTO_IPIP and is_local(w.stack, quoted.src, -1):
+        return relay(ipvs, packet, handed, icmp, length)
     elif proto != PROTO_TCP and proto != PROTO_UDP and proto != PROTO_SCTP:
         return _unrelated(ipvs, packet, ICMP_UNRELATED)
     else:

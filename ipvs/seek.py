@@ -56,6 +56,18 @@ def _named(ipvs, port, src, dst, sport, dport, proto):
 
 
 @compiled
+def go_round(ipvs, mbuf, handed):
+    """The next of all workers, one after another; -1 where the packet began, see ``seek``."""
+    w = Ipvs(ipvs)
+    m = Mbuf(mbuf)
+    seen = m.rss if handed else 0
+    if seen >= w.workers or w.workers == 1:
+        return -1
+    m.rss = seen + 1
+    return w.worker + 1 if w.worker + 1 < w.workers else 0
+
+
+@compiled
 def seek(ipvs, mbuf, handed, src, dst, sport, dport, proto):
     """Worker to hand the packet to, -1 when it ends here; the tuple is in host order.
 
@@ -72,8 +84,7 @@ def seek(ipvs, mbuf, handed, src, dst, sport, dport, proto):
     if owner >= 0:
         m.rss = w.workers + 1
         return owner if owner != w.worker else -1
-    m.rss = seen + 1
-    return w.worker + 1 if w.worker + 1 < w.workers else 0
+    return go_round(ipvs, mbuf, handed)
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""The tests that docs/rfcs.md and docs/forwarding.md name exist, and all named after RFCs are there."""
+"""Tests that docs/rfcs.md and docs/forwarding.md name exist; tests named after RFCs are named."""
 
 from __future__ import annotations
 
