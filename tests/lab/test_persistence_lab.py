@@ -68,7 +68,7 @@ def test_a_client_stays_with_its_server_at_both_workers(lb: Running, mode: str) 
     assert second != first
 
 
-ALL_PORTS = [(IPV4, "nat"), (IPV4, "dr"), (IPV6, "fullnat"), (NAT64, "fullnat")]
+ALL_PORTS = [(IPV4, "nat"), (IPV6, "fullnat"), (NAT64, "fullnat")]
 
 
 @pytest.mark.parametrize(("family", "mode"), ALL_PORTS, ids=str)
