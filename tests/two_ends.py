@@ -5,6 +5,7 @@ Segments are built and expected by scapy, from what each end itself sees of the 
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 from scapy.layers.inet import IP, TCP
@@ -70,6 +71,8 @@ class Connection:
     def __init__(self, kind, rig=None, isn=1000, server_isn=500_000, new_isn=1, **changes):
         self.kind, six = kind, kind in ("fullnat6", "nat6", "snat6", "nat64")
         self.rig = rig or Rig(now=START, capacity=64)
+        # Whatever a buffer held before must not show in what is sent.
+        ctypes.memset(self.rig.pool.memory, 0xEE, ctypes.sizeof(self.rig.pool.memory))
         network6(self.rig, ipv4=True) if six else network(self.rig)
         self.rig.w.toa, self.rig.w.new_isn = 0, new_isn
         if kind.startswith("snat"):
@@ -120,9 +123,15 @@ class Connection:
         self.say(client, "A", client.isn + 1, client.heard + 1)
         return self
 
-    def expire(self, ms=90_000):
-        """Let the idle time pass; what (client, server) get."""
-        return self.at(ms + 300)
+    def expire(self, seconds=90):
+        """Let the idle time pass, in steps as the wheel is used to; what (client, server) get."""
+        for _ in range(seconds - 1):
+            assert self.at(1000) == ([], [])
+        for _ in range(9):
+            sent = self.at(250)
+            if sent != ([], []) or self.rig.applier.connections() == 0:
+                return sent
+        raise AssertionError("it does not expire")
 
 
 __all__ = ["KINDS", "LOCAL", "LOCAL6", "Connection"]
