@@ -351,6 +351,19 @@ def test_rfc1191_an_inside_host_learns_the_mtu_of_the_way_out():
         assert wan == [] and Ether(lan[0])[ICMP].type == 11
 
 
+@pytest.mark.parametrize("proto", ["udp", "icmp", "sctp"])
+def test_rfc791_what_may_be_fragmented_is(proto):
+    rig = snat_rig()
+    rig.route("0.0.0.0/0", kind="gateway", dev=WAN, via="198.18.0.254", mtu=1000)
+    frame = from_inside(layer(proto, 5, 6, payload=bytes(range(200)) * 6))
+    wan, lan = rig.exchange(LAN, frame)
+    assert lan == [] and [len(made) - 14 for made in wan][0] == 996
+    number = number_of(wan[0])
+    ends = {"ident": number} if proto == "icmp" else {"sport": number, "dport": 6}
+    assert joined(wan) == translated(frame, (MACS[WAN], ROUTER_MAC), OUTSIDE, FAR, **ends)
+    assert rig.drops() == {} and rig.clean()
+
+
 def test_udp_without_checksum_stays_without():
     rig = snat_rig()
     frame = from_inside(UDP(sport=5000, dport=443, chksum=0) / Raw(b"abc"))

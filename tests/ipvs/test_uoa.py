@@ -12,6 +12,7 @@ from scapy.packet import Raw
 
 from ipvs.entry import SPECIAL, Entry
 from ipvs.table import entry_of
+from tests.fragments import joined
 from tests.ipvs.test_proxy_header import binary
 from tests.pathrig import CLIENT, LADDR, LAN, MACS, VIP, WAN, Rig, from_client, server, server_mac
 
@@ -122,6 +123,17 @@ def test_full_mtu_sends_an_empty_packet_ahead(carrier):
     lport = local_port(ahead, carrier)
     assert ahead == expected(ahead, lport, b"", carrier)
     assert whole == expected(whole, lport, bytes(1472))
+    assert rig.drops() == {} and rig.clean()
+
+
+@pytest.mark.parametrize("carrier", ["opp", "ip"])
+def test_rfc791_a_packet_beyond_the_mtu_is_fragmented_behind_one_ahead(carrier):
+    rig = udp_rig(packets=1, in_ip=int(carrier == "ip"))
+    rig.apply("dev.set", id=LAN, mac=MACS[LAN], mtu=1000)
+    ahead, *parts = to_server(rig, query(bytes(1400)))
+    lport = local_port(ahead, carrier)
+    assert ahead == expected(ahead, lport, b"", carrier)
+    assert len(parts) == 2 and joined(parts) == expected(parts[0], lport, bytes(1400))
     assert rig.drops() == {} and rig.clean()
 
 
