@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from ipvs.laddr import MAX_LADDRS
 from ipvs.netmask import mask_bits
 from ipvs.proxy import PROXY_KINDS
 from ipvs.service import MAX_SERVICES
+from stack.address6 import packed
 
 Check = Callable[[Any], bool]
 
@@ -30,14 +30,14 @@ def _text(value: Any) -> bool:
 
 def _any_address(value: Any) -> bool:
     try:
-        return isinstance(value, str) and "%" not in value and bool(ipaddress.ip_address(value))
+        return isinstance(value, str) and bool(packed(value))
     except ValueError:
         return False
 
 
 def _end(value: Any) -> bool:
     """An address packets are sent to or from; what stands for IPv4 in a record is never ::."""
-    return _any_address(value) and int(ipaddress.ip_address(value)) + (":" not in value) > 0
+    return _any_address(value) and (":" not in value or any(packed(value)))
 
 
 def _mask(value: Any) -> bool:
@@ -156,11 +156,11 @@ def _wrong(fields: Mapping[str, Check], body: Mapping[str, Any]) -> list[str]:
 
 def _families(body: Mapping[str, Any]) -> list[str]:
     """What is wrong with the addresses of a route taken together."""
-    dst = ipaddress.ip_address(body["dst"])
-    if body["plen"] > dst.max_prefixlen:
+    wide = ":" in body["dst"]
+    if body["plen"] > (128 if wide else 32):
         return [f"field 'plen' is impossible: {body['plen']}"]
     others = (body.get(name) for name in ("via", "src"))
-    if any(other and ipaddress.ip_address(other).version != dst.version for other in others):
+    if any(other and (":" in other) != wide for other in others):
         return ["addresses of both families in one route"]
     return []
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any
 
 from ipvs import operations, operations6, tcp
@@ -11,7 +10,7 @@ from ipvs.gate import InlineGate
 from ipvs.worker import Worker
 from netdev.port import Port
 from stack import neigh, route
-from stack.address6 import MULTICAST_LINK_HIGH, solicited_low, words
+from stack.address6 import MULTICAST_LINK_HIGH, masked_words, packed, solicited_low, words
 from stack.context import Stack
 
 # Settings of the context that are one number each.
@@ -29,9 +28,12 @@ class ApplyError(ValueError):
 def address_number(text: str) -> int:
     """Host-order number of an IPv4 address; ApplyError for anything else."""
     try:
-        return int(ipaddress.IPv4Address(text))
+        raw = packed(text)
     except ValueError as error:
-        raise ApplyError(f"not an IPv4 address: {text!r}") from error
+        raise ApplyError(str(error)) from error
+    if len(raw) != 4:
+        raise ApplyError(f"not an IPv4 address: {text!r}")
+    return int.from_bytes(raw, "big")
 
 
 def mac_number(text: str) -> int:
@@ -162,8 +164,7 @@ class InetRecords:
 
     def _set_route6(self, body: dict[str, Any]) -> None:
         kind, mtu = KINDS[body["kind"]], body.get("mtu") or 0
-        network = ipaddress.IPv6Network((body["dst"], body["plen"]), strict=False)
-        prefix = words(network.network_address)
+        prefix = masked_words(body["dst"], body["plen"])
         own = body["plen"] == 128 and kind == route.LOCAL
         flags = self._local_flags6(*prefix) if own else 0
         way = operations6.way6(body["plen"], kind, body["dev"], mtu, flags)
@@ -173,7 +174,7 @@ class InetRecords:
     def delete_route(self, body: dict[str, Any]) -> None:
         """Remove a route; one that is not there is no error (a snapshot may precede it)."""
         if is_ipv6(body["dst"]):
-            prefix = words(body["dst"])
+            prefix = masked_words(body["dst"], body["plen"])
             self._run("", (operations6.ROUTE6_DELETE, *prefix, body["plen"]))
             return
         self._run("", (operations.ROUTE_DELETE, address_number(body["dst"]), body["plen"]))

@@ -7,8 +7,10 @@ as little endian: the first byte of the address is the lowest byte of ``high``.
 from __future__ import annotations
 
 import ipaddress
+import socket
+import struct
 
-from runtime.intrinsics import shr, signed, wrap
+from runtime.intrinsics import shr, wrap
 from runtime.jit import compiled, inlined
 
 LINK_LOCAL_HIGH = 0x80FE  # fe80::/64
@@ -21,8 +23,27 @@ SOLICITED_MASK = 0xFFFFFFFFFF
 
 def words(address: str | ipaddress.IPv6Address) -> tuple[int, int]:
     """(high, low) of an address; ValueError for anything else."""
-    raw = ipaddress.IPv6Address(address).packed
-    return signed(int.from_bytes(raw[:8], "little")), signed(int.from_bytes(raw[8:], "little"))
+    high, low = struct.unpack("<qq", packed(str(address)))
+    return high, low
+
+
+def packed(text: str) -> bytes:
+    """Bytes of an address of either family; ValueError for anything else.
+
+    Much faster than ipaddress: a million routes are four million addresses.
+    """
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    except OSError:
+        raise ValueError(f"not an address: {text!r}") from None
+
+
+def masked_words(text: str, plen: int) -> tuple[int, int]:
+    """(high, low) of a network: the bits behind its prefix cleared."""
+    host = 128 - plen
+    number = int.from_bytes(packed(text), "big") >> host << host
+    high, low = struct.unpack("<qq", number.to_bytes(16, "big"))
+    return high, low
 
 
 def text(high: int, low: int) -> str:

@@ -44,6 +44,17 @@ class InterfaceAddress:
         return 0 if self.expires is None else max(1, math.ceil(self.expires - now))
 
 
+def best_source(usable: list[InterfaceAddress], target: Address) -> Address | None:
+    """The one of these addresses to talk to `target` from, see `AddressTable.select_source`."""
+    if target.version == 6:
+        usable = [e for e in usable if e.address.is_link_local == target.is_link_local]
+        if len(usable) > 1:
+            usable = sorted(usable, key=lambda e: common_bits(e.address, target))
+    else:
+        usable = [entry for entry in usable if entry.covers(target)] or usable
+    return usable[-1].address if usable else None
+
+
 class AddressTable:
     """All interface addresses by device, each device's in the order they were added."""
 
@@ -100,19 +111,15 @@ class AddressTable:
         whose scope number does not exceed `scope` (the original's inet_addr_select). IPv6: of the
         scope of the target, the one with the longest common prefix (RFC 6724 rules 2 and 8).
         """
-        usable = [
+        return best_source(self.usable(dev, target.version, scope), target)
+
+    def usable(self, dev: int, version: int, scope: int) -> list[InterfaceAddress]:
+        """The device's addresses that packets of such a scope may come from, oldest first."""
+        return [
             entry
             for entry in self.on(dev)
-            if entry.scope <= scope
-            and entry.address.version == target.version
-            and not entry.duplicate
+            if entry.scope <= scope and entry.address.version == version and not entry.duplicate
         ]
-        if target.version == 6:
-            fitting = [e for e in usable if e.address.is_link_local == target.is_link_local]
-            best = sorted(fitting, key=lambda e: common_bits(e.address, target))[-1:]
-        else:
-            best = ([entry for entry in usable if entry.covers(target)] or usable)[-1:]
-        return best[0].address if best else None
 
     def on(self, dev: int) -> list[InterfaceAddress]:
         """The device's addresses, oldest first."""

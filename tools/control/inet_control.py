@@ -98,7 +98,7 @@ class InetControl:
         old.broadcast, old.scope, old.expires = entry.broadcast, entry.scope, entry.expires
         if not old.duplicate:
             self._publish(stream.address_set(old))
-        self.routing.choose_sources(entry.dev)
+        self.routing.choose_sources(entry.dev, entry.address.version)
 
     def add_link_local(self, device: Device, low: int) -> None:
         """Give a port its link-local address (RFC 4291 2.5.6); `low` are its last 64 bits."""

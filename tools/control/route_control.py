@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 from . import replication as stream
-from .addresses import AddressTable, InterfaceAddress
+from .addresses import AddressTable, InterfaceAddress, best_source
 from .devices import Device, DeviceTable
 from .errors import Code, ControlError
 from .inettypes import SCOPE_NUMBERS, Address, family, full_length, is_host_address
@@ -138,7 +138,7 @@ class RouteControl:
             net = Route(entry.network, entry.plen, entry.dev, src=entry.address, auto=True)
             if self.table.get(net.key) is None:
                 self._enter(net)
-        self.choose_sources(entry.dev)
+        self.choose_sources(entry.dev, entry.address.version)
 
     def address_removed(self, entry: InterfaceAddress) -> None:
         """Remove the routes of a removed address that no other address needs.
@@ -162,7 +162,7 @@ class RouteControl:
                     route.src = None
                     touched.add(route.dev)
         for one in sorted(touched):
-            self.choose_sources(one)
+            self.choose_sources(one, entry.address.version)
         local = self.table.get((True, entry.address, full, dev))
         if local is not None and local.auto and not addresses.owned(entry.address, dev):
             self._take_out(local)
@@ -175,13 +175,21 @@ class RouteControl:
         for route in self.table.on(entry.dev):
             if route.src == entry.address:
                 route.src = None
-        self.choose_sources(entry.dev)
+        self.choose_sources(entry.dev, entry.address.version)
 
-    def choose_sources(self, dev: int) -> None:
-        """Choose the sources of the device's routes again and publish those that changed."""
-        # very many routes have very few gateways
-        select = cache(self._addresses.select_source)
-        for route in self.table.on(dev):
+    def choose_sources(self, dev: int, version: int) -> None:
+        """Choose the sources of the device's routes of an IP version again, after a change of its
+        addresses, and publish those that changed."""
+        usable = cache(self._addresses.usable)
+        # very many IPv4 routes have very few gateways
+        chosen = cache(lambda target, scope: best_source(usable(dev, 4, scope), target))
+
+        def select(dev: int, target: Address, scope: int) -> Address | None:
+            if target.version == 4:
+                return chosen(target, scope)
+            return best_source(usable(dev, 6, scope), target)
+
+        for route in self.table.of_family(dev, version):
             source = self._source(route, select)
             if source != route.source:
                 route.source = source

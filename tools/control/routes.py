@@ -114,7 +114,8 @@ class RouteTable:
 
     def preferred(self, dst: Address, plen: int) -> Route | None:
         """The one route to exactly dst/plen that packets take: first in table order."""
-        return min(self.matching(dst, plen), key=lambda route: not route.local, default=None)
+        found = self._by_prefix.get((plen, dst), ())
+        return next((route for route in found if route.local), found[0] if found else None)
 
     def covering(self, address: Address, dev: int | None = None) -> Iterator[Route]:
         """Network routes to `address`, best first, optionally over one device only."""
@@ -127,6 +128,11 @@ class RouteTable:
     def lookup(self, address: Address) -> Route | None:
         """The network route a packet to `address` takes."""
         return next(self.covering(address), None)
+
+    def of_family(self, dev: int, version: int) -> list[Route]:
+        """The device's routes of an IP version, in no order: there may be a million."""
+        routes = self._by_dev.get(dev, {}).values()
+        return [route for route in routes if route.dst.version == version]
 
     def on(self, dev: int) -> list[Route]:
         """The device's routes in table order."""
