@@ -167,7 +167,7 @@ def translate(l3, icmp, length, entry, side):
 def forward_error(ipvs, packet, reference, icmp, length):
     """Send a checked error on to the sender of the packet it is about; 0 or a drop reason.
 
-    It is no sign of life: the connection's state and idle time stay (RFC 5508 REQ-7, 5382 REQ-10).
+    It is no sign of life: the connection's state and idle time stay (RFC 5508 REQ-6, 5382 REQ-10).
     """
     w = Ipvs(ipvs)
     k = Packet(packet)
