@@ -11,7 +11,6 @@ a packet with a wrong one is as good as lost, and what is sent again is counted.
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import json
 import random
@@ -20,121 +19,26 @@ import socket
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from typing import NamedTuple
 
-SCTP = 132
-DATA, INIT, INIT_ACK, SACK, SHUTDOWN, SHUTDOWN_ACK = 0, 1, 2, 3, 7, 8
-COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE = 10, 11, 14
-COOKIE = 7  # type of a parameter
+from lab_sctp_wire import (
+    COOKIE,
+    COOKIE_ACK,
+    COOKIE_ECHO,
+    DATA,
+    INIT,
+    INIT_ACK,
+    SACK,
+    SHUTDOWN,
+    SHUTDOWN_ACK,
+    SHUTDOWN_COMPLETE,
+    Packet,
+    Raw,
+    chunk,
+    cookie_of,
+)
+
 WINDOW = 65536
 SECONDS, TRIES = 3.0, 4  # until a packet is sent again, and how often
-IP_PKTINFO = 8  # linux/in.h
-
-
-def _steps() -> Iterator[int]:
-    for state in range(256):
-        for _ in range(8):
-            state = (state >> 1) ^ (0x82F63B78 if state & 1 else 0)
-        yield state
-
-
-STEPS = tuple(_steps())
-
-
-def crc32c(data: bytes) -> int:
-    """The checksum of RFC 9260 appendix A."""
-    state = 0xFFFFFFFF
-    for byte in data:
-        state = (state >> 8) ^ STEPS[(state ^ byte) & 255]
-    return state ^ 0xFFFFFFFF
-
-
-def chunk(kind: int, content: bytes = b"", flags: int = 0) -> bytes:
-    """A chunk, padded."""
-    size = 4 + len(content)
-    return struct.pack("!BBH", kind, flags, size) + content + bytes(-size % 4)
-
-
-class Packet(NamedTuple):
-    """A packet that arrived: addresses, ports, tag and its chunks by type."""
-
-    source: str
-    target: str
-    sport: int
-    dport: int
-    tag: int
-    chunks: dict[int, bytes]
-
-
-def parse(raw: bytes, source: str, target: str) -> Packet | None:
-    """A received packet, None when its checksum or form is wrong."""
-    if len(raw) < 12 or crc32c(raw[:8] + bytes(4) + raw[12:]) != struct.unpack("<I", raw[8:12])[0]:
-        return None
-    sport, dport, tag = struct.unpack("!HHI", raw[:8])
-    chunks, at = {}, 12
-    while at + 4 <= len(raw):
-        kind, _, size = struct.unpack_from("!BBH", raw, at)
-        if size < 4 or at + size > len(raw):
-            return None
-        chunks[kind] = raw[at + 4 : at + size]
-        at += size + -size % 4
-    return Packet(source, target, sport, dport, tag, chunks)
-
-
-class Raw:
-    """Raw sockets of both families that speak SCTP."""
-
-    def __init__(self, families: tuple[int, ...]) -> None:
-        self.sockets = {family: socket.socket(family, socket.SOCK_RAW, SCTP) for family in families}
-        if socket.AF_INET6 in self.sockets:
-            six = self.sockets[socket.AF_INET6]
-            six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-
-    def send(self, target: str, ports: tuple[int, int], tag: int, *chunks: bytes,
-             source: str | None = None) -> None:  # fmt: skip
-        """Send a packet, from the address ``source``."""
-        raw = struct.pack("!HHII", *ports, tag, 0) + b"".join(chunks)
-        raw = raw[:8] + struct.pack("<I", crc32c(raw)) + raw[12:]
-        family = socket.AF_INET6 if ":" in target else socket.AF_INET
-        ancillary = []
-        if source is not None:
-            packed = ipaddress.ip_address(source).packed
-            if family == socket.AF_INET:
-                info = struct.pack("@i4s4s", 0, packed, bytes(4))
-                ancillary = [(socket.IPPROTO_IP, IP_PKTINFO, info)]
-            else:
-                info = struct.pack("@16si", packed, 0)
-                ancillary = [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, info)]
-        self.sockets[family].sendmsg([raw], ancillary, 0, (target, 0))
-
-    def receive(self, family: int, seconds: float | None) -> Packet | None:
-        """The next packet of a family, or None: nothing within so long, or a damaged one."""
-        sock = self.sockets[family]
-        sock.settimeout(seconds)
-        try:
-            raw, ancillary, _, peer = sock.recvmsg(65535, 256)
-        except TimeoutError:
-            return None
-        if family == socket.AF_INET:
-            target = str(ipaddress.IPv4Address(raw[16:20]))
-            return parse(raw[(raw[0] & 15) * 4 :], peer[0], target)
-        target = str(ipaddress.IPv6Address(ancillary[0][2][:16]))
-        return parse(raw, peer[0], target)
-
-
-def cookie_of(content: bytes) -> bytes:
-    """The cookie among the parameters of an INIT ACK."""
-    at = 16
-    while at + 4 <= len(content):
-        kind, size = struct.unpack_from("!HH", content, at)
-        if kind == COOKIE:
-            return content[at + 4 : at + size]
-        at += size + -size % 4
-    raise SystemExit("an INIT ACK without cookie")
-
-
-# The server
 
 
 class Server:
@@ -190,9 +94,6 @@ class Server:
                 packet = self.raw.receive(key.data, None)
                 if packet is not None and packet.dport == self.port:
                     self.answer(packet)
-
-
-# The client
 
 
 class Client:

@@ -31,7 +31,7 @@ INSIDE = {4: "198.19.0.0-198.19.0.255", 6: "[2001:db8:19::-2001:db8:19::ffff]"}
 def serve(lb: Running, node: Node) -> None:
     """Run the server in a host; the kernel lists its raw sockets by protocol number (0x84)."""
     lb.lab.spawn(
-        node, [sys.executable, "-P", SCRIPT, "serve", node.name, str(PORT)],
+        node, [sys.executable, SCRIPT, "serve", node.name, str(PORT)],
         label=f"sctp-{node.name}", ready=lambda: ":0084" in node.run("cat", "/proc/net/raw"),
     )  # fmt: skip
 
@@ -39,7 +39,7 @@ def serve(lb: Running, node: Node) -> None:
 def ask(node: Node, address: str, *numbers: int) -> dict[str, Any]:
     """Run the client in a host to its end; its report."""
     words = map(str, (PORT, *numbers))
-    said = node.run(sys.executable, "-P", SCRIPT, "ask", address, *words, timeout=90)
+    said = node.run(sys.executable, SCRIPT, "ask", address, *words, timeout=90)
     report: dict[str, Any] = json.loads(said)
     return report
 
