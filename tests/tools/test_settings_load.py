@@ -163,7 +163,8 @@ def test_existing_file_starts_with_warnings() -> None:
         "no flow director tables are used",
         "/etc/dpvs.conf:45: worker_defs/worker cpu0: 'cpu_id': ignored text "
         "'runs the control plane'",
-        "/etc/dpvs.conf:82: ipv6_defs: 'route6' has no effect: route_table_size is all the table needs",
+        "/etc/dpvs.conf:82: ipv6_defs: 'route6' has no effect: "
+        "route_table_size is all the table needs",
         "/etc/dpvs.conf:91: ctrl_defs: 'ipc_msg' is ignored: "
         "the command line names the control socket",
         "/etc/dpvs.conf:109: ipvs_defs/tcp: 'synproxy' has no effect: "
