@@ -20,6 +20,7 @@ from netdev.port import Port
 from stack.context import Stack
 from stack.drops import DROP_SLOTS, REASONS
 from stack.events import drain
+from stack.mld_table import MldTable
 from stack.upkeep import age
 from tools.fuzz_frames import MACS, checksum
 from tools.fuzz_mutate import ROOM
@@ -176,6 +177,7 @@ class FuzzRig:
         self.context: Any = Ipvs(self.address)
         self.stack: Any = Stack(self.context.stack)
         self.now = self.stack.now = START
+        MldTable(self.stack.mld).seed = 1  # when reports are sent must not differ between runs
         calls = (self.pool.dequeue, self.pool.free_bulk)
         self.worker.set_calls(1, *(ctypes.cast(c, ctypes.c_void_p).value or 0 for c in calls))
         for port, mac in zip(self.ports, MACS, strict=True):

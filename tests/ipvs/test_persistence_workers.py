@@ -154,6 +154,7 @@ def publish(rigs, model):
         one.service(dests=dests, proto="udp", flags=["ops"], persistent=10)
 
 
+@pytest.mark.long
 @given(STEPS)
 def test_like_the_model(steps):
     """One-packet connections: a template's life is the service's time and nothing else."""

@@ -70,6 +70,7 @@ def test_addresses_in_ids_count_no_more():
     assert [send(rig, named, sport=sport) for sport in (1, 2, 3, 4)] == [0, 1, 2, 3]
 
 
+@pytest.mark.long
 @given(
     ids=st.integers(1, 15).flatmap(
         lambda n: st.lists(st.binary(min_size=n, max_size=n), min_size=1, max_size=20, unique=True)

@@ -232,7 +232,7 @@ def short(size):
         (from_client(packet(), dst=VIP, src=VIP), "ip_loop"),
         (from_client(packet(sport=0)), "l4_port_zero"),
         (from_client(packet(dport=81)), "no_service"),
-        (from_client(packet(data(1500))), "ip_too_big"),
+        (from_client(packet(data(1500)), flags="DF"), "ip_too_big"),
     ],
 )  # fmt: skip
 def test_bad_packets_are_counted(frame, reason):

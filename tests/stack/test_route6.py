@@ -70,7 +70,7 @@ def test_against_a_search_through_all(steps, addresses, capacity):
 
 
 def test_very_many_routes_are_right_and_their_chains_short():
-    count = 1 << 18 if JIT else 1 << 12
+    count = 1 << 16 if JIT else 1 << 12
     memory, table = table_of(count)
     rng = random.Random(6)
     routes = {}
