@@ -20,6 +20,7 @@ from perf.errors import PerfError
 from perf.loops import bounce, timed_run
 from stack.context import Stack
 from stack.dad import DadTableStruct
+from stack.mld_table import MldTableStruct
 from tools import settings
 from tools.daemon.embedded import Embedded
 from tools.settings_model import Settings
@@ -57,8 +58,9 @@ class Bench:
         Port(self.port).mac = int.from_bytes(mac, "little")
         self.balancer.commands()
         # Nobody else is on the link; what would be announced in a second would be miscounted.
-        dad = Stack(Ipvs(self.address).stack).dad
-        ctypes.memset(dad, 0, ctypes.sizeof(DadTableStruct))
+        stack = Stack(Ipvs(self.address).stack)
+        ctypes.memset(int(stack.dad), 0, ctypes.sizeof(DadTableStruct))
+        ctypes.memset(int(stack.mld), 0, ctypes.sizeof(MldTableStruct))
         self.hz = eal.tsc_hz()
         self.out = (ctypes.c_int64 * 8)()
         self.array = (ctypes.c_int64 * BURST_WORDS)()

@@ -129,7 +129,7 @@ def test_a_wrong_route_is_noticed():
 
 
 def test_workers(out):
-    words = ["--sessions", "100", "--rounds", "6", "--seconds", "0.02"]
+    words = ["--sessions", "100", "--rounds", "20", "--seconds", "0.02"]
     assert main.main(["workers", *words]) == 0
     (row,) = results(out, "workers")
     assert row["one"][1] > 0 and row["two"][1] > 0
