@@ -147,7 +147,9 @@ def test_impossible_files(path: str) -> None:
 def test_start_by_somebody_else(host: tuple[Lab, Node], tmp_path: Path) -> None:
     config = tmp_path / "dpvs.conf"
     config.write_text(good(host))
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+    for path in (tmp_path, *tmp_path.parents):
+        if path == Path(tempfile.gettempdir()):
+            break
         path.chmod(0o755)
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     environment = {"PATH": "/usr/bin:/bin", "DPVS_CACHE_DIR": str(tmp_path / "cache")}
