@@ -17,8 +17,8 @@ from perf import network, options
 from perf.balancer import services_of
 from perf.errors import PerfError
 from perf.huge import pages_for, reserved
-from perf.latency_daemon import SLOW, measured_daemon
-from perf.latency_figures import SHARES
+from perf.latency_daemon import SLOW, STALL, measured_daemon
+from perf.latency_figures import SHARES, in_microseconds
 from perf.latency_rounds import ASIDE, MEASURES, capacity, rounds_of
 from perf.oracle import Oracle
 from perf.report import Report, trio
@@ -48,37 +48,43 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         full = capacity(daemon, job["flows"])
         results = rounds_of(daemon, oracle, full * job["load"], job)
         excursion = daemon.worker()["longest_excursion_cycles"] / daemon.hz * 1e6
+        stalled = sum(one["lost_stalled"] for case in results.values() for one in case)
+        if stalled and excursion >= STALL * 1e6:
+            raise PerfError(f"{stalled} packets were lost while a change took {excursion:.0f} us")
         return {
-            "capacity_mpps": full / 1e6, ASIDE: results.pop(ASIDE), "cases": results,
-            "longest_excursion_us": excursion,
+            "hz": daemon.hz, "capacity_mpps": full / 1e6, "longest_excursion_us": excursion,
+            ASIDE: results.pop(ASIDE), "cases": results,
         }  # fmt: skip
 
 
-def _set_aside(rounds: list[dict[str, Any]], keep: bool) -> str:
-    """What became of the rounds that do not count."""
+def disturbances(result: dict[str, Any], keep: bool) -> list[str]:
+    """What was slow or lost because of others, in words."""
+    rounds = [one for case in result["cases"].values() for one in case]
+    slowed = [sum(one["histograms"][1]["arrived to sent"]) for one in rounds]
+    packets = sum(one["packets"] for one in rounds)
+    text = [
+        f"{100 * sum(slowed) / packets:.1f}% of the packets are not in these figures: meanwhile "
+        f"the core did a fixed piece of work more than {SLOW} times slower than at its best, and "
+        f"{sum(one['lost_slowed'] for one in rounds):,} packets more found the receive queue full; "
+        f"{sum(one['lost_stalled'] for one in rounds):,} did after the core had stood still for "
+        f"more than {STALL * 1e6:.0f} us. At its speed: none.",
+    ]
     if keep:
-        return "Rounds count in which the core was slowed, or not ours: times are upper bounds."
-    if not rounds:
-        return "The core was ours and ran at its speed in every round."
-    busy = sum(one["case"] != "quiet" for one in rounds)
-    return (
-        f"{len(rounds)} more rounds do not count ({busy} of them changed and read): in "
-        f"{100 * mean(one['slowed'] for one in rounds):.0f}% of their time the core did a fixed "
-        f"piece of work more than {SLOW} times slower than at its best, and "
-        f"{100 * mean(one['away'] for one in rounds):.1f}% of it went to other programs. Meanwhile "
-        f"{sum(one['lost'] for one in rounds):,} of {sum(one['packets'] for one in rounds):,} "
-        "packets found the receive queue full; none was dropped behind it."
-    )
+        text.append("Rounds count in which other programs had the core: upper bounds.")
+    if aside := result[ASIDE]:
+        text.append(
+            f"{len(aside)} more rounds were repeated: other programs had the core "
+            f"({100 * mean(one['away'] for one in aside):.2f}% of the time) or it was never fast."
+        )
+    return text
 
 
 def _tabulate(report: Report, result: dict[str, Any]) -> None:
     for case, rounds in result["cases"].items():
         for name in MEASURES:
-            cells = [
-                trio(spread([one["us"][name][share] for one in rounds]), 1) for share in SHARES
-            ]
-            report.add([case, name, *cells], {"case": case, "time": name, "rounds": [
-                one["us"][name] for one in rounds]})  # fmt: skip
+            us = [in_microseconds(one["histograms"][0][name], result["hz"]) for one in rounds]
+            cells = [trio(spread([one[share] for one in us]), 1) for share in SHARES]
+            report.add([case, name, *cells], {"case": case, "time": name, "rounds": us})
 
 
 @click.command()
@@ -94,7 +100,7 @@ def _tabulate(report: Report, result: dict[str, Any]) -> None:
 @click.option("--rounds", type=click.IntRange(1, 1000), default=9, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.05, 0.8), default=0.25, show_default=True)
 @click.option("--keep-disturbed", "keep", is_flag=True,
-              help="Let rounds count in which the core was slowed or not ours.")  # fmt: skip
+              help="Let rounds count in which other programs had the core.")  # fmt: skip
 @options.CPU
 def command(
     flows: int, load: float, rate: int, readings: int, depth: int, rounds: int, seconds: float,
@@ -122,11 +128,13 @@ def command(
         f"{trio(did)} records a second ({rate:,} wanted) changed routes, neighbours, real servers "
         f"and services; all statistics were read {trio(read, 1)} times a second.",
         f"All {packets:,} packets came out; the first of each round are equal to the oracle's.",
-        _set_aside(result[ASIDE], keep),
+        *disturbances(result, keep),
         "arrived: the packet fell due; received: the worker took it; between polls: from one look "
         f"at the port to the next. Longest excursion to the interpreter "
         f"{result['longest_excursion_us']:.0f} us. Worker at real-time priority, never sleeping.",
     ]
+    for one in [*result[ASIDE], *(one for case in result["cases"].values() for one in case)]:
+        del one["histograms"]  # too long to keep
     report.data.append({"all": result})
     path = report.save()
     click.echo(report.text() + f"\nwritten: {path} and .json")

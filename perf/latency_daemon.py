@@ -23,6 +23,7 @@ from tools.launch import environment, tidy
 ROOT = Path(__file__).resolve().parent.parent
 SETTLE = 0.02  # seconds until packets on their way have left
 SLOW = 1.5  # times the shortest look at the core's speed: turbo alone is less
+STALL = 0.0005  # seconds
 START_SECONDS = 600.0  # a first start compiles the packet path
 
 
@@ -48,6 +49,7 @@ class Measured:
         ctypes.memset(ctypes.addressof(nic), 0, ctypes.sizeof(nic))
         nic.rx_burst, nic.rx_queue, nic.tx_burst, nic.tx_queue, nic.fastest = keep
         nic.limit = int(SLOW * nic.fastest) or MOST
+        nic.stall = int(STALL * self.hz)
         nic.depth = depth
         if rate:
             nic.scale = int(rate / self.hz * 2**64)
@@ -61,10 +63,6 @@ class Measured:
         """No more packets arrive; those on their way are let out."""
         self.nic.mode = OFF
         time.sleep(SETTLE)
-
-    def slowed(self) -> float:
-        """Share of the round during which the core did not run as fast as it can."""
-        return float(self.nic.slow_windows / max(self.nic.windows, 1))
 
     def waited(self) -> float:
         """Seconds since its start that the worker was ready to run while another program ran."""

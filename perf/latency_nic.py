@@ -26,7 +26,8 @@ OFF, PACED, FLAT_OUT = 0, 1, 2
 # How fast the core runs is looked at again and again: a fixed piece of work, timed.
 GAUGE_STEPS = 32  # of perf.loops.crowd, a tenth of a microsecond
 GAUGE_SPACING = 40_000  # cycles from one look to the next, about 20 us: half a percent of them
-WINDOW = 16  # looks; when most of them were slow it was not just an interrupt
+TWICE = 2  # slow looks in a row: not just an interrupt
+CALM = 16  # good looks in a row, and the queue is empty again: all is well
 
 # In struct rte_mbuf's dynfield1, at 92 to 127.
 NUMBER_AT, DUE_AT, SEEN_AT = 96, 104, 112
@@ -43,7 +44,9 @@ class NicStruct(ctypes.Structure):
         ("depth", ctypes.c_int64),  # of the receive queue
         ("start", ctypes.c_int64),  # TSC of the first packet, 0: at the next poll
         ("taken", ctypes.c_int64),  # packets that fell due and were handed over or lost
-        ("lost", ctypes.c_int64),
+        ("lost", ctypes.c_int64),  # while the core ran at its speed
+        ("lost_slowed", ctypes.c_int64),  # while it did not
+        ("lost_stalled", ctypes.c_int64),  # because it had stood still for longer than ``stall``
         ("received", ctypes.c_int64),
         ("sent", ctypes.c_int64),
         ("refused", ctypes.c_int64),  # by the driver below, when sending
@@ -52,19 +55,20 @@ class NicStruct(ctypes.Structure):
         ("rx_queue", ctypes.c_int64),
         ("tx_burst", ctypes.c_int64),
         ("tx_queue", ctypes.c_int64),
-        ("due_to_sent", ctypes.c_int64 * SLOTS),
-        ("seen_to_sent", ctypes.c_int64 * SLOTS),
-        ("between_polls", ctypes.c_int64 * SLOTS),
+        # Two histograms each: the core at its speed, the core slowed.
+        ("due_to_sent", ctypes.c_int64 * (2 * SLOTS)),
+        ("seen_to_sent", ctypes.c_int64 * (2 * SLOTS)),
+        ("between_polls", ctypes.c_int64 * (2 * SLOTS)),
         ("frames_in", ctypes.c_uint8 * (SAMPLE * FRAME)),
         ("frames_out", ctypes.c_uint8 * (SAMPLE * FRAME)),
         ("sampled", ctypes.c_int64),  # frames_out that are filled
         ("gauged", ctypes.c_int64),  # TSC of the last look at the core's speed
         ("fastest", ctypes.c_int64),  # cycles of a look when the core runs well
         ("limit", ctypes.c_int64),  # cycles above which a look is slow
-        ("looks", ctypes.c_int64),  # of this window
-        ("slow_looks", ctypes.c_int64),
-        ("windows", ctypes.c_int64),
-        ("slow_windows", ctypes.c_int64),
+        ("stall", ctypes.c_int64),  # cycles between polls above which the core stood still
+        ("slow_looks", ctypes.c_int64),  # in a row
+        ("good_looks", ctypes.c_int64),
+        ("slowed", ctypes.c_int64),  # 1: the core does not run at its speed
         # Between the measuring program and the master.
         ("changes_a_second", ctypes.c_int64),
         ("changed", ctypes.c_int64),  # records sent to the worker
@@ -76,6 +80,7 @@ Nic = view(NicStruct)
 IN_AT, OUT_AT = NicStruct.frames_in.offset, NicStruct.frames_out.offset
 DUE_TO_SENT, SEEN_TO_SENT = NicStruct.due_to_sent.offset, NicStruct.seen_to_sent.offset
 BETWEEN_POLLS = NicStruct.between_polls.offset
+HALF = SLOTS * 8
 
 
 @compiled
@@ -100,15 +105,30 @@ def gauge(nic):
     took = crowd(GAUGE_STEPS)
     if took < n.fastest or n.fastest == 0:
         n.fastest = took
-    n.looks += 1
-    n.slow_looks += 1 if took > n.limit else 0
-    if n.looks == WINDOW:
-        n.windows += 1
-        n.slow_windows += 1 if n.slow_looks * 2 > WINDOW else 0
-        n.looks = 0
+    if took > n.limit:
+        n.slow_looks += 1
+        n.good_looks = 0
+    else:
+        n.good_looks += 1
         n.slow_looks = 0
+    if n.slow_looks == TWICE:
+        n.slowed = 1
     n.gauged = rdtsc()
     return took
+
+
+@compiled
+def lose(nic, count, gap):
+    """Packets that the queue has no room for; ``gap``: cycles since the poll before."""
+    n = Nic(nic)
+    n.taken += count
+    if n.slowed:
+        n.lost_slowed += count
+    elif gap > n.stall:
+        n.lost_stalled += count
+    else:
+        n.lost += count
+    return 0
 
 
 @compiled
@@ -121,16 +141,18 @@ def take(nic, array, count):
     if n.start == 0:
         n.start = now
         n.polled = now
-    count_one(nic + BETWEEN_POLLS, now - n.polled)
+    gap = now - n.polled
+    count_one(nic + BETWEEN_POLLS + n.slowed * HALF, gap)
     n.polled = now
     if now - n.gauged > GAUGE_SPACING:
         gauge(nic)
     if n.mode == PACED:
         due = mulhi(now - n.start, n.scale) - n.taken
         if due > n.depth:
-            n.lost += due - n.depth
-            n.taken += due - n.depth
+            lose(nic, due - n.depth, gap)
             due = n.depth
+        if due <= count and n.good_looks >= CALM:
+            n.slowed = 0
         if due < count:
             count = due
         if count == 0:
@@ -162,8 +184,9 @@ def give(nic, array, count):
         data = m.buf_addr + m.data_off
         if load16(data + 12) == ETHER_IPV4:
             n.sent += 1
-            count_one(nic + DUE_TO_SENT, now - load64(mbuf + DUE_AT))
-            count_one(nic + SEEN_TO_SENT, now - load64(mbuf + SEEN_AT))
+            half = n.slowed * HALF
+            count_one(nic + DUE_TO_SENT + half, now - load64(mbuf + DUE_AT))
+            count_one(nic + SEEN_TO_SENT + half, now - load64(mbuf + SEEN_AT))
             number = load64(mbuf + NUMBER_AT)
             if number < SAMPLE and n.mode == PACED:
                 copy(nic + OUT_AT + number * FRAME, data, FRAME)

@@ -1,8 +1,9 @@
-"""Rounds of ``perf/run latency``: quiet and busy ones in turn, on a core that runs at its speed.
+"""Rounds of ``perf/run latency``: quiet and busy ones in turn.
 
-A virtual machine's core is slowed by others now and then.  Such a round says nothing of us: it is
-set aside, counted, and told.  That a core was slowed is seen by a fixed piece of work that the
-clocked port does now and then (perf/latency_nic.py), and by the kernel's own count.
+A virtual machine's core is slowed by its neighbours now and then.  The packets of such a time say
+nothing of us: they are counted apart, and told.  That the core is slowed is seen by a fixed piece
+of work that the clocked port does every 20 us (perf/latency_nic.py).  Rounds in which other
+programs of this machine had the core are repeated; the kernel counts that.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from perf.errors import PerfError
 from perf.latency_daemon import Measured
-from perf.latency_figures import in_microseconds
+from perf.latency_nic import SLOTS
 from perf.latency_work import read_statistics, repeated
 from perf.oracle import Oracle
 
@@ -27,6 +28,7 @@ MEASURES = {
 ASIDE = "set aside"
 WARM_UP, CAPACITY_ROUNDS = 2, 5
 PATIENCE = 12  # rounds tried for each that is wanted
+LEAST = 20_000  # packets of a round while the core ran at its speed: p99.99 is to mean something
 AWAY = 0.0005  # share of a round that other programs may have
 BREATH = 0.25  # seconds between rounds: a real-time worker must leave some of its cpu to others
 
@@ -55,18 +57,18 @@ def capacity(daemon: Measured, flows: int) -> float:
             after = daemon.worker()
         cycles = after["busy_cycles"] - before["busy_cycles"]
         packets = after["packets"] - before["packets"]
-        rates.append((daemon.slowed(), packets / max(cycles, 1) * daemon.hz))
+        rates.append(packets / max(cycles, 1) * daemon.hz)
         time.sleep(BREATH)
     if daemon.worker()["connections"] != flows:
         raise PerfError(f"{flows} flows opened {daemon.worker()['connections']} connections")
-    del rates[:WARM_UP]
-    return median(rate for slowed, rate in rates if slowed <= min(rates)[0])
+    return median(rates[WARM_UP:])
 
 
 def check(daemon: Measured, before: dict[str, int], oracle: Oracle, disturbed: bool = False) -> int:
     """Packets of a round.  PerfError unless each came out, and the sample is right.
 
-    In a disturbed round the receive queue may have overflowed.
+    The receive queue may have overflowed while the core was slowed or stood still, or in a round in
+    which other programs had it (``disturbed``).
     """
     after, nic = daemon.worker(), daemon.nic
     dropped = {
@@ -104,24 +106,28 @@ def one_round(
         seconds = time.monotonic() - began
         daemon.rest()
     away = (daemon.waited() - waited) / seconds
-    good = job["keep"] or (away <= AWAY and daemon.slowed() == 0)
-    packets = check(daemon, before, oracle, disturbed=not good)
-    figures = {
-        name: in_microseconds(list(getattr(daemon.nic, field)), daemon.hz)
-        for name, field in MEASURES.items()
-    }
+    good = job["keep"] or away <= AWAY
+    packets, nic = check(daemon, before, oracle, disturbed=not good), daemon.nic
     time.sleep(BREATH)
     return {
-        "good": good, "slowed": daemon.slowed(), "away": away, "lost": int(daemon.nic.lost),
-        "packets": packets, "mpps": packets / seconds / 1e6, "us": figures,
-        "changes_s": daemon.nic.changed / seconds, "readings_s": read / seconds,
+        "good": good, "away": away, "packets": packets, "mpps": packets / seconds / 1e6,
+        "lost": int(nic.lost), "lost_slowed": int(nic.lost_slowed),
+        "lost_stalled": int(nic.lost_stalled), "histograms": halves(nic),
+        "changes_s": nic.changed / seconds, "readings_s": read / seconds,
     }  # fmt: skip
+
+
+def halves(nic: Any) -> list[dict[str, list[int]]]:
+    """All histograms of a round: with the core at its speed, and slowed."""
+    whole = {name: list(getattr(nic, field)) for name, field in MEASURES.items()}
+    return [{name: slots[at : at + SLOTS] for name, slots in whole.items()} for at in (0, SLOTS)]
 
 
 def rounds_of(
     daemon: Measured, oracle: Oracle, rate: float, job: dict[str, Any]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Quiet and busy rounds in turn, until enough of each kind ran on a core at its speed.
+    """Quiet and busy rounds in turn, until in enough of each kind the core was ours, and at its
+    speed for some time.
 
     The others come under "set aside".  PerfError when nearly all have to be.
     """
@@ -131,7 +137,8 @@ def rounds_of(
         for name, busy in cases.items():
             if len(results[name]) < job["rounds"]:
                 one = one_round(daemon, oracle, rate, job, busy)
-                results[name if one["good"] else ASIDE].append({"case": name, **one})
+                enough = sum(one["histograms"][0]["arrived to sent"]) >= LEAST
+                results[name if one["good"] and enough else ASIDE].append({"case": name, **one})
         if all(len(results[name]) == job["rounds"] for name in cases):
             return results
     raise PerfError(

@@ -16,6 +16,7 @@ from perf import latency, latency_nic, latency_rounds
 from perf.errors import PerfError
 from perf.latency_figures import SHARES, in_microseconds, percentile, upper_edge
 from perf.latency_nic import (
+    CALM,
     DUE_AT,
     MOST,
     NUMBER_AT,
@@ -23,10 +24,10 @@ from perf.latency_nic import (
     PACED,
     SEEN_AT,
     SLOTS,
-    WINDOW,
     NicStruct,
     count_one,
 )
+from perf.latency_rounds import LEAST
 from perf.latency_work import changes, repeated
 
 BURST = ctypes.CFUNCTYPE(ctypes.c_uint16, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint16)
@@ -84,6 +85,7 @@ class Driver:
             setattr(self._fast, name, ctypes.cast(function, ctypes.c_void_p).value)
         self._fast.rx_queues = self._fast.tx_queues = ctypes.addressof(self._queues)
         self.nic = NicStruct()
+        self.nic.limit = MOST
         self.port = PortStruct()
         self.port.fast = ctypes.addressof(self._fast)
         self.at = ctypes.addressof(self.nic)
@@ -134,7 +136,7 @@ def test_packets_fall_due_by_the_clock() -> None:
     assert dues == [nic.start + i * spacing for i in range(got)]
     assert all(driver.stamp(i, SEEN_AT) >= dues[-1] for i in range(got))
     assert driver.give(got) == got and nic.sent == got and nic.sampled == got
-    assert sum(nic.due_to_sent) == sum(nic.seen_to_sent) == got
+    assert sum(nic.due_to_sent[:SLOTS]) == sum(nic.seen_to_sent[:SLOTS]) == got
     assert sum(nic.between_polls) == 3
     assert nic.due_to_sent[SLOTS - 1] == got  # all of them very late
 
@@ -143,10 +145,11 @@ def test_what_the_queue_has_no_room_for_is_lost() -> None:
     driver = Driver()
     nic = driver.nic
     nic.mode, nic.depth = PACED, 40
-    nic.scale, nic.spacing = 2**64 >> 20, 1 << 36
+    nic.scale, nic.spacing, nic.stall = 2**64 >> 20, 1 << 36, 1 << 40
     driver.take(0)
     nic.start -= 1000 << 20
     assert driver.take() == 32
+    assert nic.lost_slowed == nic.lost_stalled == 0
     assert nic.lost >= 960 and nic.taken == nic.lost + 32
     assert driver.take() >= 8
 
@@ -187,29 +190,57 @@ class Lossy:
     def worker(self) -> dict[str, int]:
         return self.after
 
-    def slowed(self) -> float:
-        return 0.0
-
     def sample(self) -> list[tuple[bytes, bytes]]:
         return []
 
 
-def look(driver: Driver, times: int, limit: int) -> tuple[int, int]:
-    """Windows, and slow ones, after so many looks at the core's speed."""
+def look(driver: Driver, times: int, limit: int) -> int:
+    """Whether the core is taken for slowed after so many looks at its speed."""
     driver.nic.limit = limit
     for _ in range(times):
         latency_nic.gauge(driver.at)
-    return driver.nic.windows, driver.nic.slow_windows
+    return int(driver.nic.slowed)
 
 
-def test_slow_windows_are_those_with_many_slow_looks() -> None:
+def test_the_core_is_slowed_after_two_slow_looks_until_many_are_good() -> None:
     driver = Driver()
     nic = driver.nic
-    assert look(driver, WINDOW // 2, MOST) == (0, 0)
-    assert look(driver, WINDOW // 2, 0) == (1, 0)  # only half of it: an interrupt or two
-    assert look(driver, WINDOW // 2 - 1, MOST) == (1, 0)
-    assert look(driver, WINDOW // 2 + 1, 0) == (2, 1)
-    assert nic.looks == nic.slow_looks == 0 < nic.fastest
+    nic.mode, nic.depth = PACED, 100
+    assert [look(driver, 1, limit) for limit in (MOST, 0, MOST, 0)] == [0, 0, 0, 0]
+    assert look(driver, 1, 0) == 1 and nic.fastest > 0
+    assert look(driver, CALM - 1, MOST) == 1
+    driver.take()
+    assert nic.slowed == 1
+    look(driver, 1, MOST)
+    driver.take()
+    assert nic.slowed == 0
+
+
+def test_packets_of_a_slowed_core_are_counted_apart() -> None:
+    driver = Driver()
+    nic = driver.nic
+    nic.mode, nic.depth, nic.limit, nic.slowed = PACED, 40, MOST, 1
+    nic.scale, nic.spacing = 2**64 >> 20, 1 << 36
+    driver.take(0)
+    nic.start -= 50 << 20
+    assert driver.take() == 32 and nic.slowed == 1  # the queue is not empty yet
+    driver.give(32)
+    for field in (nic.due_to_sent, nic.seen_to_sent):
+        assert sum(field[:SLOTS]) == 0 and sum(field[SLOTS:]) == 32
+    assert sum(nic.between_polls[SLOTS:]) == 2
+    assert (nic.lost, nic.lost_stalled) == (0, 0) and nic.lost_slowed >= 10
+
+
+def test_what_is_lost_when_the_core_stood_still() -> None:
+    driver = Driver()
+    nic = driver.nic
+    nic.mode, nic.depth, nic.stall = PACED, 40, 1 << 40
+    nic.scale, nic.spacing = 2**64 >> 20, 1 << 36
+    driver.take(0)
+    nic.start -= 1000 << 20
+    nic.polled -= 1 << 41
+    driver.take()
+    assert nic.lost == nic.lost_slowed == 0 and nic.lost_stalled >= 960
 
 
 def test_the_speed_is_looked_at_now_and_then() -> None:
@@ -217,44 +248,48 @@ def test_the_speed_is_looked_at_now_and_then() -> None:
     nic = driver.nic
     nic.mode, nic.depth, nic.limit = PACED, 100, MOST
     driver.take()
-    assert nic.looks == 1
+    assert nic.good_looks == 1
     nic.gauged += 1 << 40
     driver.take()
-    assert nic.looks == 1
+    assert nic.good_looks == 1
     nic.gauged -= 1 << 41
     driver.take()
-    assert nic.looks == 2
+    assert nic.good_looks == 2
 
 
 class Rounds:
-    """Rounds as ``one_round`` would give them, from a script of (slowed, away)."""
+    """Rounds as ``one_round`` would give them, from a script of (share away, good packets)."""
 
-    def __init__(self, *script: tuple[float, float]) -> None:
+    def __init__(self, *script: tuple[float, int]) -> None:
         self.script = itertools.cycle(script)
-        self.asked: list[bool] = []
 
     def __call__(self, daemon: object, oracle: object, rate: float, job: object, busy: bool):
-        self.asked.append(busy)
-        slowed, away = next(self.script)
-        good = slowed == away == 0
-        return {"good": good, "slowed": slowed, "away": away, "lost": 5, "packets": 10}
+        away, packets = next(self.script)
+        histograms = [{"arrived to sent": [packets]}, {"arrived to sent": [LEAST]}]
+        return {
+            "good": away == 0, "away": away, "histograms": histograms, "packets": packets + LEAST,
+            "lost_slowed": 5, "lost_stalled": 3,
+        }  # fmt: skip
 
 
 def test_disturbed_rounds_are_set_aside_and_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds = Rounds((0.0, 0.0), (0.5, 0.0), (0.0, 0.0), (0.0, 0.1), (0.0, 0.0))
+    rounds = Rounds((0.0, LEAST), (0.5, LEAST), (0.0, LEAST), (0.0, 9), (0.0, LEAST))
     monkeypatch.setattr(latency_rounds, "one_round", rounds)
     found = latency_rounds.rounds_of(None, None, 1.0, {"rounds": 2})  # type: ignore[arg-type]
-    assert {name: len(of) for name, of in found.items()} == {
-        "quiet": 2, "changed and read": 2, "set aside": 2
-    }  # fmt: skip
-    assert all(one["slowed"] == one["away"] == 0 for one in found["quiet"])
-    text = latency._set_aside(found["set aside"], keep=False)
-    assert "2 more rounds do not count (2 of them changed and read)" in text
-    assert "25% of their time" in text and "5.0% of it" in text and "10 of 20 packets" in text
+    aside = found.pop("set aside")
+    assert {name: len(of) for name, of in found.items()} == {"quiet": 2, "changed and read": 2}
+    assert [one["away"] for one in aside] == [0.5, 0.0]
+    first, last = latency.disturbances({"cases": found, "set aside": aside}, keep=False)
+    assert first.startswith("50.0% of the packets are not in these figures")
+    assert " 20 packets more found" in first and "12 did after" in first
+    assert last.startswith("2 more rounds were repeated") and "(25.00% of" in last
+    (_, kept) = latency.disturbances({"cases": found, "set aside": []}, keep=True)
+    assert "upper bounds" in kept
 
 
-def test_a_core_that_is_never_ours_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency_rounds, "one_round", Rounds((1.0, 0.0)))
+@pytest.mark.parametrize("script", [(1.0, LEAST), (0.0, LEAST - 1)])
+def test_a_core_that_is_never_ours_is_no_result(script, monkeypatch) -> None:
+    monkeypatch.setattr(latency_rounds, "one_round", Rounds(script))
     with pytest.raises(PerfError, match="slow or not ours in 48 rounds, 2 good ones"):
         latency_rounds.rounds_of(None, None, 1.0, {"rounds": 2})  # type: ignore[arg-type]
 
