@@ -82,6 +82,7 @@ Forward = view(ForwardStruct)
 ENTRY_SIZE = 128
 FORWARD_AT = EntryStruct.forward.offset
 LIVE_AT = EntryStruct.live.offset
+SPECIAL_AT = EntryStruct.special.offset  # in the second line
 LIVE = 0x4C495645  # "LIVE"
 
 if ctypes.sizeof(EntryStruct) != ENTRY_SIZE or EntryStruct.service.offset != 64:

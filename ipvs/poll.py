@@ -12,7 +12,7 @@ from ipvs.classify import COMMON, classify
 from ipvs.classify6 import COMMON6, HEADER6
 from ipvs.context import MBUFS_AT, PACKET_SIZE, PACKETS_AT, Ipvs, Packet
 from ipvs.create import publish_pending
-from ipvs.entry import ENTRY_SIZE
+from ipvs.entry import ENTRY_SIZE, SPECIAL, SPECIAL_AT, Entry
 from ipvs.index import candidate
 from ipvs.known import forward_at_once
 from ipvs.miss import miss
@@ -34,7 +34,11 @@ from stack.neigh import drop
 
 @inlined
 def look_up(ipvs, count):
-    """Second stage: first matching reference of each packet; its entry is prefetched."""
+    """Second stage: first matching reference of each packet; its entry is prefetched.
+
+    The second line of an entry is needed where a rewrite is not enough; which ones do, the first
+    lines tell, that are on their way by then.
+    """
     w = Ipvs(ipvs)
     entries = Table(w.table).entries
     for i in range(count):
@@ -49,6 +53,11 @@ def look_up(ipvs, count):
             at = entries + (reference >> 1) * ENTRY_SIZE
             prefetch_write(at)
             prefetch(at + WIDE_AT)
+    for i in range(count):
+        k = Packet(ipvs + PACKETS_AT + i * PACKET_SIZE)
+        at = entries + (k.reference >> 1) * ENTRY_SIZE
+        if k.reference != 0 and Entry(at).flags & SPECIAL:
+            prefetch(at + SPECIAL_AT)
     return 0
 
 
