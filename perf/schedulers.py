@@ -12,14 +12,19 @@ from typing import Any
 
 import click
 
+from ipvs.table import table_bytes
+from netdev.port import BURST
 from perf import network
 from perf.child import in_child
 from perf.errors import PerfError
+from perf.huge import pages_for, reserved
+from perf.live import BUFFERS
 from perf.options import CPU
 from perf.report import Report, trio
 
 HEAD = ("scheduler", "M connections/s", "cycles", "of rr's cycles")
 BUILT_IN = ("rr", "wrr", "wlc", "conhash", "mh", "fo")
+AT_ONCE = 32768 // BURST * BURST  # connections of a part of a round
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "schedulers.md"
 
 
@@ -42,12 +47,16 @@ def command(mode: str, proto: str, file: Path | None, rounds: int, cpu: int | No
     """Compare the schedulers, and one written by a user, on new connections."""
     own = "own" if file is None else file.stem
     text = example() if file is None else file.read_text()
+    names = [*BUILT_IN, own]
+    # Rounds that were disturbed are measured again.
+    table = AT_ONCE * len(names) * (rounds * 4 + 8)
     job: dict[str, Any] = {
-        "mode": mode, "proto": proto, "rounds": rounds, "cpu": cpu,
-        "schedulers": [*BUILT_IN, own], "sources": {own: text},
+        "mode": mode, "proto": proto, "rounds": rounds, "cpu": cpu, "at_once": AT_ONCE,
+        "table": table, "schedulers": names, "sources": {own: text},
     }  # fmt: skip
     report = Report("schedulers", HEAD)
-    result = in_child("perf.schedulers_run:compare", job)
+    with reserved(pages_for(BUFFERS, table_bytes(table))):
+        result = in_child("perf.schedulers_run:compare", job)
     for name, cycles in result["own"].items():
         speed = [result["hz"] / cost / 1e6 for cost in reversed(cycles)]
         ratio = result["ratio"][name]

@@ -6,26 +6,23 @@ from typing import Any
 
 from perf import network
 from perf.fill_run import SAMPLE, opened_cost
-from perf.live import BURST, build, oracle_of
+from perf.live import build, oracle_of
 from perf.rounds import spread, undisturbed
 from perf.tap import check_sample
 from perf.watch import Watch, pin
-
-AT_ONCE = 32768 // BURST * BURST  # connections of a part of a round
 
 
 def compare(job: dict[str, Any]) -> dict[str, Any]:
     """Own cycles of a new connection by scheduler.
 
-    The job names ``schedulers`` and ``rounds``, and in ``sources`` the text of those that are
-    user-written.  Every round has a part for each scheduler, in turn, so whatever disturbs the
-    machine and however full the table is, they share it.  Raises PerfError.
+    The job names ``schedulers``, ``rounds``, connections ``at_once`` and a ``table`` for all of
+    them, and in ``sources`` the text of those that are user-written.  Every round has a part for
+    each scheduler, in turn, so whatever disturbs the machine and however full the table is, they
+    share it.  Raises PerfError.
     """
     watch = Watch(pin(job.get("cpu")))
-    names, rounds = job["schedulers"], job["rounds"]
-    # Rounds that were disturbed are measured again.
-    table = AT_ONCE * len(names) * (rounds * 4 + 8)
-    bench, source = build({**job, "table": table})
+    names, rounds, at_once = job["schedulers"], job["rounds"], job["at_once"]
+    bench, source = build(job)
     try:
         for name, text in job["sources"].items():
             bench.balancer.transport.call("sched.load", name=name, source=text, path="-")
@@ -37,8 +34,8 @@ def compare(job: dict[str, Any]) -> dict[str, Any]:
             costs = []
             for name in names:
                 bench.balancer.command(f"ipvsadm -E {key} -s {name}")
-                total, making = opened_cost(bench, source, first, AT_ONCE)
-                first += AT_ONCE
+                total, making = opened_cost(bench, source, first, at_once)
+                first += at_once
                 costs.append(total - making)
             return costs
 
