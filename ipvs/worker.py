@@ -32,7 +32,7 @@ COUNTED = (
     "idle_probed", "idle_resets", "idle_untold",
 )  # fmt: skip
 OWN_TEMPLATES = 1024  # of a worker that shares no table
-ROUTES = 1 << 20  # of each family: 36 and 68 bytes, taken from the system as they are used
+ROUTES = 1 << 16  # of each family: 36 and 68 bytes, taken from the system as they are used
 
 # What the master reads without asking: control and pulse, drops, counters of ports, real servers,
 # local addresses, templates.

@@ -12,7 +12,7 @@ from tools.settings_net import NOT_YET
 
 def _routes(size: str) -> Any:
     return opt(
-        1 << 20,
+        1 << 16,
         Int(1024, 1 << 24),
         f"routes of this family, those of our own addresses included; {size} in every worker, "
         "taken as they are used",
