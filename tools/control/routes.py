@@ -14,7 +14,7 @@ from .errors import Code, ControlError
 from .inettypes import Address, full_length, network_of
 
 #: capacity of a worker's route tables, each, unless the configuration has another
-MAX_ROUTES = 1 << 20
+MAX_ROUTES = 1 << 16
 
 LOCAL, LINK, GATEWAY = "local", "link", "gateway"
 _SCOPES = {LOCAL: "host", LINK: "link", GATEWAY: "global"}
