@@ -57,7 +57,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         }  # fmt: skip
 
 
-def disturbances(result: dict[str, Any], keep: bool) -> list[str]:
+def disturbances(result: dict[str, Any]) -> list[str]:
     """What was slow or lost because of others, in words."""
     rounds = [one for case in result["cases"].values() for one in case]
     slowed = [sum(one["histograms"][1]["arrived to sent"]) for one in rounds]
@@ -69,8 +69,6 @@ def disturbances(result: dict[str, Any], keep: bool) -> list[str]:
         f"{sum(one['lost_stalled'] for one in rounds):,} did after the core had stood still for "
         f"more than {STALL * 1e6:.0f} us. At its speed: none.",
     ]
-    if keep:
-        text.append("Rounds count in which other programs had the core: upper bounds.")
     if aside := result[ASIDE]:
         text.append(
             f"{len(aside)} more rounds were repeated: other programs had the core "
@@ -99,12 +97,10 @@ def _tabulate(report: Report, result: dict[str, Any]) -> None:
               help="Packets that the receive queue holds.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1, 1000), default=9, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.05, 0.8), default=0.25, show_default=True)
-@click.option("--keep-disturbed", "keep", is_flag=True,
-              help="Let rounds count in which other programs had the core.")  # fmt: skip
 @options.CPU
 def command(
     flows: int, load: float, rate: int, readings: int, depth: int, rounds: int, seconds: float,
-    keep: bool, cpu: int | None,
+    cpu: int | None,
 ) -> None:  # fmt: skip
     """Measure latency at part load, while configuration changes and statistics are read."""
     if os.geteuid() != 0:
@@ -112,7 +108,7 @@ def command(
     chosen = max(os.sched_getaffinity(0)) if cpu is None else cpu
     job = {
         "flows": flows, "load": load, "changes": rate, "readings": readings, "depth": depth,
-        "rounds": rounds, "seconds": seconds, "keep": keep, "cpu": chosen,
+        "rounds": rounds, "seconds": seconds, "cpu": chosen,
     }  # fmt: skip
     with reserved(pages_for(BUFFERS, table_bytes(TABLE))):
         result = measure(job)
@@ -128,7 +124,7 @@ def command(
         f"{trio(did)} records a second ({rate:,} wanted) changed routes, neighbours, real servers "
         f"and services; all statistics were read {trio(read, 1)} times a second.",
         f"All {packets:,} packets came out; the first of each round are equal to the oracle's.",
-        *disturbances(result, keep),
+        *disturbances(result),
         "arrived: the packet fell due; received: the worker took it; between polls: from one look "
         f"at the port to the next. Longest excursion to the interpreter "
         f"{result['longest_excursion_us']:.0f} us. Worker at real-time priority, never sleeping.",

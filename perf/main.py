@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import click
 
 from perf.errors import PerfError
+from perf.options import KEEP
 
 FOLDER = Path(__file__).resolve().parent
 _COMMAND = re.compile(r"^(def command\b|command\s*[:=])", re.MULTILINE)
@@ -36,8 +38,13 @@ class Benchmarks(click.Group):
 
 
 @click.group(cls=Benchmarks, context_settings={"help_option_names": ["-h", "--help"]})
-def group() -> None:
+@click.option("--keep-disturbed", is_flag=True,
+              help="Rounds count in which other programs or a slow core disturbed the measurement: "
+                   "the figures are bounds.")  # fmt: skip
+def group(keep_disturbed: bool) -> None:
     """Measure the packet path; every result is checked, printed and kept in perf/out."""
+    if keep_disturbed:
+        os.environ[KEEP] = "1"  # for the measuring processes too
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from perf import machine
+from perf.options import keeping
 
 OUT = Path(os.environ.get("DPVS_PERF_OUT") or Path(__file__).resolve().parent / "out")
 
@@ -78,11 +79,20 @@ class Report:
                 "when loads need not wait for each other); in a shared cache of one's own it is "
                 "about 70 (20)."
             )
+        self.speed_notes(rounds)
+
+    def speed_notes(self, rounds: int) -> None:
+        """Say in how many rounds the core was slow."""
         crowded = sum(int(case.get("crowded", 0)) for case in self.data)
         if crowded:
             self.notes.append(
                 f"{crowded} of {rounds} rounds ran while the core was slower than "
                 "at its best (neighbours on the same hardware): these figures are lower bounds."
+            )
+        if aside := sum(int(case.get("set_aside", 0)) for case in self.data):
+            self.notes.append(
+                f"{aside} more rounds were set aside: a fixed piece of work before or after them "
+                "showed that the core was slower then."
             )
 
     def finish(self) -> None:
@@ -92,12 +102,14 @@ class Report:
 
     def text(self) -> str:
         """The whole report."""
+        kept = ["Disturbed rounds count too (--keep-disturbed): bounds, not figures to compare."]
+        notes = self.notes + kept * keeping()
         lines = [f"{self.name}: {command_line()}", *machine.lines(self.about), ""]
         lines += grid(self.head, self.rows)
         for table in self.tables:
             lines += ["", *table]
-        if self.notes:
-            lines += ["", *self.notes]
+        if notes:
+            lines += ["", *notes]
         return "\n".join(lines) + "\n"
 
     def save(self, folder: Path | None = None) -> Path:

@@ -21,12 +21,10 @@ MOST = 1 << 22
 def command(routes: list[int], rounds: int, cpu: int | None) -> None:
     """Look addresses up in random order in tables of such sizes; replace routes in them."""
     report = Report("routes", HEAD)
-    crowded = 0
     for version in (4, 6):
         for count in routes:
             job = {"version": version, "routes": count, "rounds": rounds, "cpu": cpu}
             one = in_child("perf.routes_run:measure", job)
-            crowded += one["crowded"]
             speed = [one["hz"] / cycles / 1e6 for cycles in reversed(one["cycles"])]
             report.add(
                 [f"IPv{version}: {count:,}", f"{one['lengths']}", trio(speed, 2),
@@ -45,6 +43,5 @@ def command(routes: list[int], rounds: int, cpu: int | None) -> None:
     report.notes.append(
         "compared with a search through all routes, after loading and again after the updates"
     )
-    if crowded:
-        report.notes.append(f"{crowded} of the rounds ran while the core was slower than its best")
+    report.speed_notes(rounds * len(report.data))
     report.finish()

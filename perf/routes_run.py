@@ -133,5 +133,5 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "version": job["version"], "routes": job["routes"], "hz": bench.hz,
         "lengths": len(np.unique(bench.routes[2])), "cycles": spread(cycles), "memory": size,
         "updates": updates, "records": records, "compared": compared,
-        "crowded": watch.crowded_rounds,
+        "crowded": watch.crowded_rounds, "set_aside": watch.set_aside,
     }  # fmt: skip

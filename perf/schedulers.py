@@ -24,6 +24,7 @@ from perf.report import Report, trio
 
 HEAD = ("scheduler", "M connections/s", "cycles", "of rr's cycles")
 BUILT_IN = ("rr", "wrr", "wlc", "conhash", "mh", "fo")
+PATIENCE = 4  # rounds tried for each that is wanted: one table takes the connections of all
 AT_ONCE = 32768 // BURST * BURST  # connections of a part of a round
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "schedulers.md"
 
@@ -48,10 +49,11 @@ def command(mode: str, proto: str, file: Path | None, rounds: int, cpu: int | No
     own = "own" if file is None else file.stem
     text = example() if file is None else file.read_text()
     names = [*BUILT_IN, own]
-    # Rounds that were disturbed are measured again.
-    table = AT_ONCE * len(names) * (rounds * 4 + 8)
+    attempts = rounds * PATIENCE + 4
+    table = AT_ONCE * len(names) * (attempts + 4)
     job: dict[str, Any] = {
         "mode": mode, "proto": proto, "rounds": rounds, "cpu": cpu, "at_once": AT_ONCE,
+        "attempts": attempts,
         "table": table, "schedulers": names, "sources": {own: text},
     }  # fmt: skip
     report = Report("schedulers", HEAD)
@@ -65,9 +67,10 @@ def command(mode: str, proto: str, file: Path | None, rounds: int, cpu: int | No
             [shown, trio(speed, 2), trio(cycles), trio(ratio, 2)],
             {"scheduler": name, "cycles": cycles, "ratio": ratio, "compared": result["compared"]},
         )
+    report.data[0].update({key: result[key] for key in ("crowded", "set_aside")})
     report.check_notes(
         f"{proto} {mode}, min / median / max of {rounds} rounds; each round opens connections "
         "under every scheduler in turn; generator and driver subtracted",
-        result["crowded"],
+        rounds,
     )
     report.finish()

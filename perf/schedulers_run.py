@@ -15,10 +15,10 @@ from perf.watch import Watch, pin
 def compare(job: dict[str, Any]) -> dict[str, Any]:
     """Own cycles of a new connection by scheduler.
 
-    The job names ``schedulers``, ``rounds``, connections ``at_once`` and a ``table`` for all of
-    them, and in ``sources`` the text of those that are user-written.  Every round has a part for
-    each scheduler, in turn, so whatever disturbs the machine and however full the table is, they
-    share it.  Raises PerfError.
+    The job names ``schedulers``, ``rounds``, how many ``attempts`` there may be to have them,
+    connections ``at_once`` and a ``table`` for all of them, and in ``sources`` the text of those
+    that are user-written.  Every round has a part for each scheduler, in turn, so whatever
+    disturbs the machine and however full the table is, they share it.  Raises PerfError.
     """
     watch = Watch(pin(job.get("cpu")))
     names, rounds, at_once = job["schedulers"], job["rounds"], job["at_once"]
@@ -40,11 +40,12 @@ def compare(job: dict[str, Any]) -> dict[str, Any]:
             return costs
 
         one()  # the first touch of tables and code
-        done = undisturbed(watch, rounds, one)
+        done = undisturbed(watch, rounds, one, job["attempts"])
         source.random(first)
         compared = check_sample(bench, oracle_of(job), SAMPLE)
         return {
             "hz": bench.hz, "compared": compared, "crowded": watch.crowded_rounds,
+            "set_aside": watch.set_aside,
             "own": {name: spread([costs[at] for costs in done]) for at, name in enumerate(names)},
             "ratio": {
                 name: spread([costs[at] / costs[0] for costs in done])

@@ -28,7 +28,7 @@ def measure(bench: Bench, watch: Watch, seconds: float, rounds: int) -> dict[str
     ticks = bench.run(CALIBRATION) / CALIBRATION
     iterations = max(64, int(seconds * bench.hz / ticks))
     bare = max(64, int(seconds / 4 * bench.hz * CALIBRATION / bench.bounce(CALIBRATION)[0]))
-    crowded = watch.crowded_rounds
+    crowded, aside = watch.crowded_rounds, watch.set_aside
 
     def one() -> tuple[float, float]:
         start = bench.tally()
@@ -42,11 +42,12 @@ def measure(bench: Bench, watch: Watch, seconds: float, rounds: int) -> dict[str
     results = undisturbed(watch, rounds, one)
     own = spread([max(cost - source, 1.0) for cost, source in results])
     total = spread([cost for cost, _ in results])
-    slower = watch.crowded_rounds - crowded
+    slower, aside = watch.crowded_rounds - crowded, watch.set_aside - aside
     block = near_block()
     return {
         "hz": bench.hz,
         "crowded": slower,
+        "set_aside": aside,
         "total": total,
         "source": spread([source for _, source in results]),
         "own": own,

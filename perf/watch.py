@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from perf.loops import crowd, spin
+from perf.options import keeping
 
 STEPS = 100_000
 SHARE = 0.985  # of the wall clock this thread must have run
@@ -48,14 +49,15 @@ class Watch:
     """Judges rounds: ``with watch: ...``, then ``watch.trouble`` is empty when the core was ours.
 
     ``watch.crowded`` tells that it was slower than at its best (its other hardware thread was
-    busy, or the clock was down), but worked: such a figure is a lower bound.
+    busy, or the clock was down), but worked: such a figure is a lower bound.  When disturbed rounds
+    are to count (``keeping``) they are crowded ones.
     """
 
     def __init__(self, cpu: int) -> None:
         self.cpu = cpu
         self.trouble = ""
         self.crowded = False
-        self.crowded_rounds = 0
+        self.crowded_rounds = self.set_aside = 0
         probes = [self._probe() for _ in range(40)]
         self._best = [min(probe[i] for probe in probes) for i in range(2)]
 
@@ -86,3 +88,5 @@ class Watch:
             self.trouble = f"the hypervisor took {100 * steal / wall:.0f}% of cpu {self.cpu}"
         elif slow > THROTTLED:
             self.trouble = f"cpu {self.cpu} ran {slow:.2f} times slower than at its fastest"
+        if self.trouble and keeping():
+            self.trouble, self.crowded = "", True
