@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ipvs.context import Ipvs
+from ipvs.drops import CONN_FULL
 from ipvs.table import Table
 from perf.balancer import Bench, check_nothing_lost
 from perf.errors import PerfError
@@ -27,7 +28,9 @@ from perf.live import build, oracle_of
 from perf.rounds import spread
 from perf.tap import check_sample
 from perf.watch import Watch, pin
+from stack.drops import REASONS
 
+FULL = REASONS[CONN_FULL][0]
 WARM = 5.0  # seconds of opening before anything is counted; the timeout is 1 s
 SLICE = 0.02  # seconds
 DEPTH = 0.2  # of the whole range, below the middle: what counts as a swing
@@ -52,8 +55,8 @@ class Slice:
 class Churn:
     """Opening without end on a balancer whose connections expire after a second."""
 
-    def __init__(self, bench: Bench, source: Source, watch: Watch) -> None:
-        self.bench, self.source, self.watch = bench, source, watch
+    def __init__(self, bench: Bench, source: Source, watch: Watch, size: int) -> None:
+        self.bench, self.source, self.watch, self.size = bench, source, watch, size
         self.flow = 0
 
     def slice(self, iterations: int) -> Slice:
@@ -64,7 +67,13 @@ class Churn:
             self.source.in_order(self.flow, ENDLESS)
             before, gone = self.bench.tally(), table.expired
             cycles = self.bench.run(iterations)
-        opened = check_nothing_lost(before, self.bench.tally())
+        after = self.bench.tally()
+        if after.reasons.get(FULL, 0):
+            raise PerfError(
+                f"a table of {self.size} is full before as many connections expire as are opened: "
+                "no steady rate; choose a larger --table"
+            )
+        opened = check_nothing_lost(before, after)
         self.flow += opened
         ended, live = int(table.expired - gone), int(table.count)
         watch = self.watch
@@ -125,7 +134,7 @@ def churn(job: dict[str, Any]) -> dict[str, Any]:
     watch = Watch(pin(job.get("cpu")))
     bench, source = build({**job, "timeout": 1})
     try:
-        oracle, run = oracle_of(job), Churn(bench, source, watch)
+        oracle, run = oracle_of(job), Churn(bench, source, watch, job["table"])
         warm = run.slices(WARM, 2000)
         ticks = sum(one.cycles for one in warm) / (2000 * len(warm))
         iterations = max(64, int(SLICE * bench.hz / ticks))

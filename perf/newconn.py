@@ -14,6 +14,7 @@ import click
 from ipvs.table import table_bytes
 from perf import network
 from perf.child import in_child
+from perf.errors import PerfError
 from perf.huge import pages_for, reserved
 from perf.live import BUFFERS
 from perf.options import CPU
@@ -88,7 +89,7 @@ def command(
 ) -> None:  # fmt: skip
     """Measure how fast connections are opened and expired, and their memory."""
     report = Report("newconn", HEAD)
-    rows = []
+    rows, failed = [], ""
     with reserved(pages_for(BUFFERS, table_bytes(table))):
         for mode in modes or network.MODES:
             job = {
@@ -98,7 +99,13 @@ def command(
             name = f"{proto} {mode}"
             click.echo(f"measuring {name} ...", err=True)
             add_fill(report, name, filled(job, fills))
-            result = in_child("perf.churn_run:churn", job)
+            try:
+                result = in_child("perf.churn_run:churn", job)
+            except PerfError as error:  # what was filled stands
+                failed = f"{name}: {error}"
+                rows.append([name, "0", *["-"] * 4])
+                report.notes.append(f"No steady rate of {failed}")
+                continue
             rows.append(steady_row(name, result))
             report.data.append({"case": name, "kind": "steady", **result})
     report.table("Opened and expired after 1 s, steadily:", STEADY_HEAD, rows)
@@ -110,3 +117,5 @@ def command(
         10 * fills * len(rows),
     )
     report.finish()
+    if failed:
+        raise PerfError(failed)

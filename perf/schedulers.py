@@ -24,8 +24,8 @@ from perf.report import Report, trio
 
 HEAD = ("scheduler", "M connections/s", "cycles", "of rr's cycles")
 BUILT_IN = ("rr", "wrr", "wlc", "conhash", "mh", "fo")
-PATIENCE = 4  # rounds tried for each that is wanted: one table takes the connections of all
-AT_ONCE = 32768 // BURST * BURST  # connections of a part of a round
+PATIENCE = 16  # rounds tried for each that is wanted: one table takes the connections of all
+AT_ONCE = 8192 // BURST * BURST  # connections of a part of a round
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "schedulers.md"
 
 

@@ -139,3 +139,13 @@ def test_nothing_is_left_of_a_measuring_process_that_died():
     with pytest.raises(PerfError, match="signal 9"):
         in_child("tests.perf.broken:crash_late", {"mode": "dr", "proto": "udp", "table": 640})
     assert list(Path("/var/run/dpdk").glob(f"dpvs_perf{os.getpid()}-*")) == []
+
+
+def test_a_table_too_small_for_a_steady_rate_shows_what_was_filled(out, capsys):
+    words = ["newconn", "--mode", "dr", "--table", "6400", "--fills", "1", "--rounds", "1"]
+    assert main.main(words) == 1
+    said = capsys.readouterr()
+    assert "full before as many connections expire" in said.err and "Traceback" not in said.err
+    assert "No steady rate of udp dr" in said.out
+    (row,) = results(out, "newconn")
+    assert row["kind"] == "fill" and row["whole"][0] > 0
