@@ -28,7 +28,13 @@ class ControlStruct(ctypes.Structure):
         ("idle_tsc", ctypes.c_int64),
         ("excursion_tsc", ctypes.c_int64),  # longest visit
         ("packets", ctypes.c_int64),
+        ("ppoll", ctypes.c_int64),  # address of ppoll
+        ("wait_set", ctypes.c_int64),  # address of PollStruct[wait_count], netdev/tap.py
+        ("wait_count", ctypes.c_int64),  # receive queues to wait for instead of sleeping
+        ("wait_seconds", ctypes.c_int64),  # a struct timespec: 0 and
+        ("wait_nanoseconds", ctypes.c_int64),
     ]
 
 
+WAIT_AT = ControlStruct.wait_seconds.offset
 Control = view(ControlStruct)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipvs.context import Ipvs
-from ipvs.control import Control
+from ipvs.control import WAIT_AT, Control
 from ipvs.datagrams import age_datagrams
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
@@ -12,7 +12,7 @@ from ipvs.sweep import sweep
 from ipvs.visit import VISIT_AT, visit
 from netdev.port import flush
 from runtime.heartbeat_loop import beat, must_stop
-from runtime.intrinsics import call1, cpu_pause, load_acquire, mulhi, rdtsc
+from runtime.intrinsics import call1, call4, cpu_pause, load_acquire, mulhi, rdtsc
 from runtime.jit import compiled
 from stack.context import Stack
 from stack.upkeep import age
@@ -23,6 +23,7 @@ DATAGRAM_BUDGET = 128  # records of fragmented datagrams, too
 SWEEP_BUDGET = 16  # groups of 8 buckets of templates, too
 AGE_EVERY_MS = 50
 SPIN = 256  # empty iterations before the first pause
+LONGEST_WAIT = 999_999  # us: a timespec has less than a second of nanoseconds
 PAUSE = 1024  # empty iterations before the first sleep
 
 LEFT_STOP = 1
@@ -46,20 +47,29 @@ def flush_ports(stack):
 
 @compiled
 def rest(control):
-    """Adaptive idling: spin, then pause, then sleep ever longer up to the configured limit."""
+    """Adaptive idling: spin, then pause, then sleep ever longer up to the configured limit.
+
+    Where there are descriptors to wait for, looking for a packet is a system call: a few looks are
+    enough, and the sleep ends when a packet comes.
+    """
     c = Control(control)
     empty = c.empty + 1
     c.empty = empty
     if c.idle_sleep_us == 0 or empty < SPIN:
         return 0
-    if empty < PAUSE:
+    waits = c.wait_count
+    if empty < PAUSE and waits == 0:
         cpu_pause()
         return 0
-    sleep = 10 + ((empty - PAUSE) >> 3)
+    sleep = 10 + ((empty - (SPIN if waits else PAUSE)) >> 3)
     if sleep > c.idle_sleep_us:
         sleep = c.idle_sleep_us
     c.sleeps += 1
-    call1(c.sleep, sleep)
+    if waits:
+        c.wait_nanoseconds = min(sleep, LONGEST_WAIT) * 1000
+        call4(c.ppoll, c.wait_set, waits, control + WAIT_AT, 0)
+    else:
+        call1(c.sleep, sleep)
     return sleep
 
 

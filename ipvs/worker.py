@@ -119,7 +119,7 @@ class Worker:
 
     def _start_control(self, control: int) -> None:
         c = Control(control)
-        c.empty = 0
+        c.empty = c.wait_count = 0
         c.life = self.memory.take(ctypes.sizeof(LifeBlock))
         c.tsc_scale = (1000 << 64) // self.tsc_hz
         c.visit = c.parked = 0

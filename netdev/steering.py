@@ -11,7 +11,8 @@ import ctypes
 import fcntl
 import os
 import struct
-from pathlib import Path
+
+from netdev.tap import descriptors
 
 TUNSETSTEERINGEBPF = 0x800454E0
 SYS_BPF = {"x86_64": 321, "aarch64": 280}
@@ -129,32 +130,17 @@ def load(code: bytes) -> int:
     return int(fd)
 
 
-def tap_descriptors(interface: str) -> list[int]:
-    """Our open descriptors of a tap interface (one per queue)."""
-    found = []
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            if os.readlink(entry) != "/dev/net/tun":
-                continue
-            text = Path(f"/proc/self/fdinfo/{entry.name}").read_text()
-        except OSError:
-            continue
-        if any(line.split() == ["iff:", interface] for line in text.splitlines()):
-            found.append(int(entry.name))
-    return sorted(found)
-
-
 def steer(interface: str, key: bytes, queues: int) -> list[int]:
     """Attach the program to a tap of this process; its indirection table (queue per entry).
 
     Raises SteeringError when there is no such tap here or the kernel refuses.
     """
-    descriptors = tap_descriptors(interface)
-    if not descriptors:
+    found = descriptors(interface)
+    if not found:
         raise SteeringError(f"no tap {interface} in this process")
     fd = load(program(key))
     try:
-        fcntl.ioctl(descriptors[0], TUNSETSTEERINGEBPF, struct.pack("<i", fd))
+        fcntl.ioctl(found[0], TUNSETSTEERINGEBPF, struct.pack("<i", fd))
     except OSError as error:
         raise SteeringError(f"tap {interface}: {error.strerror}") from error
     finally:

@@ -162,7 +162,5 @@ def compare(old: Sample, new: Sample) -> View:
         0, "", _sum(list(new.workers.values()), most), _sum(list(old.workers.values()), most),
         new, seconds,
     )  # fmt: skip
-    total = _port(
-        "total", _sum(list(new.ports.values())), _sum(list(old.ports.values())), seconds
-    )
+    total = _port("total", _sum(list(new.ports.values())), _sum(list(old.ports.values())), seconds)
     return View(new.name, new.uptime, seconds, new.stages, rows, together, ports, total)

@@ -10,7 +10,7 @@ from ipvs.apply import Applier
 from ipvs.context import Ipvs
 from ipvs.control import Control
 from ipvs.worker import Worker
-from netdev import eal
+from netdev import eal, tap
 from netdev.abi import FastPathStruct
 from netdev.eal import DpdkError
 from runtime import pointer_ring
@@ -39,6 +39,18 @@ def _attach_calls(worker: Worker) -> None:
     free_bulk = eal.address_of("mbuf", "rte_pktmbuf_free_bulk")
     worker.set_calls(pool, eal.pool_dequeue(pool), free_bulk)
     Control(Ipvs(worker.address).control).sleep = eal.address_of("eal", "rte_delay_us_sleep")
+
+
+def _attach_waits(worker: Worker, job: WorkerJob) -> None:
+    """Let the worker wait for packets of its taps, if it may sleep."""
+    control = Control(Ipvs(worker.address).control)
+    control.idle_sleep_us = job.idle_sleep_us
+    waits = tap.poll_set([(p.tap, p.rx_queue) for p in job.ports if p.tap and p.rx_queue >= 0])
+    # Ports of another kind are to be looked at too: there, sleeping ends by the clock only.
+    if len(waits) == sum(port.rx_queue >= 0 for port in job.ports):
+        control.wait_set = worker.memory.take(ctypes.sizeof(waits))
+        ctypes.memmove(control.wait_set, waits, ctypes.sizeof(waits))
+        control.ppoll, control.wait_count = tap.ppoll_address(), len(waits)
 
 
 def _attach_rings(worker: Worker, job: WorkerJob) -> None:
@@ -85,5 +97,5 @@ def build(job: WorkerJob, shared: int, templates: int) -> Applier:
     worker.attach_templates(templates)
     worker.attach_table(*zone, job.capacity)
     _attach_rings(worker, job)
-    Control(Ipvs(worker.address).control).idle_sleep_us = job.idle_sleep_us
+    _attach_waits(worker, job)
     return Applier(worker, job.replicas)

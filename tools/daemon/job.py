@@ -22,6 +22,8 @@ class PortJob:
     rx_queue: int
     tx_queue: int
     reta: list[int] = field(default_factory=list)
+    tap: str = ""
+    """Its kernel interface, when it is a tap."""
 
 
 @dataclass

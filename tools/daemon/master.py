@@ -18,7 +18,7 @@ from typing import Any
 from ipvs import templates
 from ipvs.rss import DEFAULT_KEY
 from ipvs.worker import shared_offsets
-from netdev import eal, ethdev
+from netdev import eal, ethdev, tap
 from runtime.log import Log
 from runtime.messages import Channel, MasterPort, MessageError, channel_bytes
 from runtime.shm import Segment
@@ -86,6 +86,7 @@ class Master:
         for port in ports:
             self._progress(f"starting device {port.name} ({port.dpdk_name})")
             self.ports.append(start_one(port, self.pool))
+        tap.no_signals()
 
     def open_state(self) -> None:
         """Shared segments, authoritative state, request handling."""

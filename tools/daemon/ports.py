@@ -51,13 +51,19 @@ def start_one(plan: PortPlan, pool: int) -> StartedPort:
     return StartedPort(plan, number, info, _reta(plan, number, info))
 
 
+def tap_interface(plan: PortPlan) -> str | None:
+    """The kernel's name of a port that is a tap; None for others."""
+    port = plan.device.port
+    return port.iface or f"dtap{plan.index}" if isinstance(port, TapPort) else None
+
+
 def _reta(plan: PortPlan, number: int, info: ethdev.PortInfo) -> list[int]:
     if not plan.device.rx.rss_known or plan.rx_queues < 2:
         return []
-    port = plan.device.port
-    if isinstance(port, TapPort):
+    interface = tap_interface(plan)
+    if interface is not None:
         try:
-            return steer(port.iface or f"dtap{plan.index}", DEFAULT_KEY, plan.rx_queues)
+            return steer(interface, DEFAULT_KEY, plan.rx_queues)
         except SteeringError as error:
             _log.warning("device %s: %s; replies are handed over in software", plan.name, error)
             return []
@@ -91,7 +97,8 @@ def port_jobs(settings: Settings, ports: list[StartedPort], worker: int) -> list
         tx = queues.tx_queue_ids[0] if queues and queues.tx_queue_ids else -1
         mtu = port.plan.device.mtu
         owners = _owners(settings, port.plan.name, port.reta)
-        jobs.append(PortJob(port.number, port.info.mac, mtu, rx, tx, owners))
+        interface = tap_interface(port.plan) or ""
+        jobs.append(PortJob(port.number, port.info.mac, mtu, rx, tx, owners, interface))
     return jobs
 
 
