@@ -17,10 +17,10 @@ from ipvs.gate import InlineGate
 from ipvs.table import Table
 from ipvs.worker import Worker
 
-# What makes a record's object one and the same, by the first word of its kind.
+# What makes a record's object one and the same, by the first word of its kind.  Routes have marks
+# instead (ipvs/apply_routes.py).
 IDENTITY = {
     "addr": ("addr", "dev"),
-    "route": ("dst", "plen"),
     "neigh": ("addr", "dev"),
     "laddr": ("id",),
     "svc": ("id",),
@@ -44,6 +44,7 @@ class Applier(ServiceRecords):
         self.service_dests: dict[int, list[int]] = {}
         self.known: dict[tuple[Any, ...], dict[str, Any]] = {}
         self.snapshot: set[tuple[Any, ...]] | None = None
+        self.late: list[tuple[str, dict[str, Any]]] = []
         self.pool_memory: dict[int, tuple[int, str]] = {}
         self.listeners = {}
         self.matches: dict[int, tuple[int, dict[str, Any]]] = {}
@@ -56,6 +57,8 @@ class Applier(ServiceRecords):
             "mld.querier": self.set_querier,
             "route.set": self.set_route,
             "route.del": self.delete_route,
+            "routes.set": self.set_routes,
+            "routes.del": self.delete_routes,
             "neigh.set": self.set_neighbour,
             "neigh.del": self.delete_neighbour,
             "laddr.set": self.set_local_address,
@@ -100,9 +103,15 @@ class Applier(ServiceRecords):
         else:
             self.known.pop(key, None)
 
+    @property
+    def in_snapshot(self) -> bool:
+        """Whether a snapshot has begun and not ended."""
+        return self.snapshot is not None
+
     def begin_snapshot(self) -> None:
         """A snapshot of everything follows (the stream had a gap, or this worker is new)."""
         self.snapshot = set()
+        self.begin_routes()
 
     def end_snapshot(self) -> None:
         """Delete whatever the snapshot did not mention; packets flowed all the while."""
@@ -110,7 +119,11 @@ class Applier(ServiceRecords):
             return
         for key in [key for key in self.known if key not in self.snapshot]:
             self.apply(f"{key[0]}.del", self.known[key])
+        self.sweep_routes()
         self.snapshot = None
+        late, self.late = self.late, []
+        for kind, body in late:
+            self.apply(kind, body)
 
     def connections(self) -> int:
         """Connections in the table now."""

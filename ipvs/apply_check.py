@@ -10,6 +10,7 @@ from ipvs.entry import MODES
 from ipvs.laddr import MAX_LADDRS
 from ipvs.netmask import mask_bits
 from ipvs.proxy import PROXY_KINDS
+from ipvs.route_rows import ROW_SIZE
 from ipvs.service import MAX_SERVICES
 from stack.address6 import packed
 
@@ -55,6 +56,14 @@ def _mac(value: Any) -> bool:
         return isinstance(value, str) and len(bytes.fromhex(value.replace(":", ""))) == 6
     except ValueError:
         return False
+
+
+def _version(value: Any) -> bool:
+    return isinstance(value, int) and value in (4, 6)
+
+
+def _rows(value: Any) -> bool:
+    return isinstance(value, bytes) and len(value) > 0 and len(value) % ROW_SIZE == 0
 
 
 def _list(check: Check) -> Check:
@@ -109,6 +118,8 @@ FIELDS: dict[str, dict[str, Check]] = {
         "dev": DEVICE, "via?": _any_address, "src?": _any_address, "mtu?": U16,
     },
     "route.del": {"dst": _any_address, "plen": LENGTH},
+    "routes.set": {"version": _version, "rows": _rows},
+    "routes.del": {"version": _version, "rows": _rows},
     "neigh.set": {"addr": _any_address, "dev": DEVICE, "mac": _mac},
     "neigh.del": {"addr": _any_address, "dev": DEVICE},
     "laddr.set": {"id": _number(0, MAX_LADDRS - 1), "addr": _end, "dev": DEVICE},
@@ -168,7 +179,7 @@ def _families(body: Mapping[str, Any]) -> list[str]:
 def fault(kind: str, body: Mapping[str, Any]) -> str | None:
     """One clear line about the first fault of a record of a known kind, or None."""
     found = _wrong(FIELDS[kind], body)
-    if not found and kind.startswith("route."):
+    if not found and kind in ("route.set", "route.del"):
         found = _families(body)
     if not found and kind == "svc.set" and not (body.get("match") or _end(body["addr"])):
         found = [f"field 'addr' is impossible: {body['addr']}"]

@@ -1,4 +1,4 @@
-"""Apply records about devices, addresses, routes and neighbours to one worker's stack."""
+"""Apply records about devices, addresses and neighbours to one worker's stack."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ipvs.context import Ipvs
 from ipvs.gate import InlineGate
 from ipvs.worker import Worker
 from netdev.port import Port
-from stack import neigh, route
-from stack.address6 import MULTICAST_LINK_HIGH, masked_words, packed, solicited_low, words
+from stack import neigh
+from stack.address6 import MULTICAST_LINK_HIGH, packed, solicited_low, words
 from stack.context import Stack
 
 # Settings of the context that are one number each.
@@ -18,7 +18,6 @@ NUMBERS = (
     *("xmit_ttl", "init_timeout", "toa", "new_isn", "uoa_packets", "uoa_in_ip"),
     "template_quiescent",
 )
-KINDS = {"local": route.LOCAL, "link": route.LINK, "gateway": route.GATEWAY}
 
 
 class ApplyError(ValueError):
@@ -70,19 +69,11 @@ class InetRecords:
         if not self.gate.run(steps):
             raise ApplyError(full)
 
-    def _local_flags(self, address: int) -> int:
-        """Hook: flags of the local route of ``address`` (the layer above may have some)."""
-        return 0
-
     def _port(self, body: dict[str, Any]) -> int:
         """The port index of a record; ApplyError when this worker has no such port."""
         if body["dev"] >= self.stack.port_count:
             raise ApplyError(f"no port {body['dev']} in this worker")
         return int(body["dev"])
-
-    def _local_flags6(self, high: int, low: int) -> int:
-        """The same for an IPv6 address."""
-        return 0
 
     def set_device(self, body: dict[str, Any]) -> None:
         """MTU or MAC of a port that the worker was started with."""
@@ -148,36 +139,6 @@ class InetRecords:
         """Another worker heard a querier of multicast listeners."""
         step = (operations6.GROUPS_QUERIER, 0, 0, self._port(body), body["v1"], body["robustness"])
         self._run("", step)
-
-    def set_route(self, body: dict[str, Any]) -> None:
-        """Add or replace a route."""
-        self._port(body)
-        if is_ipv6(body["dst"]):
-            self._set_route6(body)
-            return
-        prefix, plen, kind = address_number(body["dst"]), body["plen"], KINDS[body["kind"]]
-        via = address_number(body["via"]) if body.get("via") else 0
-        source = address_number(body["src"]) if body.get("src") else 0
-        flags = self._local_flags(prefix) if plen == 32 and kind == route.LOCAL else 0
-        way = (kind, via, body["dev"], source, body.get("mtu") or 0, flags)
-        self._run("route table full", (operations.ROUTE_SET, prefix, plen, *way))
-
-    def _set_route6(self, body: dict[str, Any]) -> None:
-        kind, mtu = KINDS[body["kind"]], body.get("mtu") or 0
-        prefix = masked_words(body["dst"], body["plen"])
-        own = body["plen"] == 128 and kind == route.LOCAL
-        flags = self._local_flags6(*prefix) if own else 0
-        way = operations6.way6(body["plen"], kind, body["dev"], mtu, flags)
-        hop, source = words(body.get("via") or "::"), words(body.get("src") or "::")
-        self._run("route table full", (operations6.ROUTE6_SET, *prefix, way, *hop, *source))
-
-    def delete_route(self, body: dict[str, Any]) -> None:
-        """Remove a route; one that is not there is no error (a snapshot may precede it)."""
-        if is_ipv6(body["dst"]):
-            prefix = masked_words(body["dst"], body["plen"])
-            self._run("", (operations6.ROUTE6_DELETE, *prefix, body["plen"]))
-            return
-        self._run("", (operations.ROUTE_DELETE, address_number(body["dst"]), body["plen"]))
 
     def set_neighbour(self, body: dict[str, Any]) -> None:
         """A neighbour from the operator (static) or learnt by another worker."""

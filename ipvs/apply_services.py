@@ -9,7 +9,8 @@ from typing import Any
 
 from ipvs import laddr as pools
 from ipvs import operations, rebuild, service
-from ipvs.apply_inet import ApplyError, InetRecords, address_number
+from ipvs.apply_inet import ApplyError, address_number
+from ipvs.apply_routes import RouteRecords
 from ipvs.apply_rules import check_match, rules_image
 from ipvs.apply_schedulers import SchedulerRecords
 from ipvs.dest import DestStruct
@@ -40,7 +41,7 @@ def _set_words(record: Any, text: str) -> None:
     record.high, record.low = words(text) if wide else (0, 0)
 
 
-class ServiceRecords(InetRecords, SchedulerRecords):
+class ServiceRecords(RouteRecords, SchedulerRecords):
     """Handlers of the records of IPVS; ``replicas`` is how many pools a local address has."""
 
     replicas: int

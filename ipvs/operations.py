@@ -11,6 +11,7 @@ import ctypes
 from ipvs.context import Ipvs
 from ipvs.dest import DEST_SIZE, STATS_SIZE, Dest, DestStats
 from ipvs.operations6 import FIRST6, execute6
+from ipvs.route_rows import delete_rows, set_rows, sweep_rows
 from ipvs.service import SERVICE_SIZE, Service, link, service_at, unlink
 from runtime.intrinsics import copy, store8, store16, store32, store64
 from runtime.jit import compiled
@@ -30,6 +31,9 @@ SERVICE_DELETE = 11  # number
 DEST_SET = 12  # number, address of the new DestStruct
 DEST_DELETE = 13  # number
 ANNOUNCE = 14  # port, address
+ROUTE_ROWS = 15  # address of RouteRowStruct[count], count, IP version
+ROUTE_ROWS_DELETE = 16  # the same
+ROUTE_SWEEP = 17  # first bucket, count, IP version
 # Codes from 64 on: ipvs/operations6.py.
 
 DONE = 1
@@ -149,7 +153,14 @@ def _stack_operation(stack, operation):
         return set_neighbour(stack, o.a[0], o.a[1], o.a[2], o.a[3])
     if code == NEIGHBOUR_DELETE:
         return delete_neighbour(stack, o.a[0], o.a[1])
-    announce(stack, o.a[0], o.a[1])
+    if code == ROUTE_ROWS:
+        set_rows(stack, o.a[0], o.a[1], o.a[2])
+    elif code == ROUTE_ROWS_DELETE:
+        delete_rows(stack, o.a[0], o.a[1], o.a[2])
+    elif code == ROUTE_SWEEP:
+        sweep_rows(stack, o.a[0], o.a[1], o.a[2])
+    else:
+        announce(stack, o.a[0], o.a[1])
     return DONE
 
 

@@ -36,7 +36,8 @@ class RouteStruct(ctypes.Structure):
         ("port", ctypes.c_uint16),
         ("mtu", ctypes.c_uint16),  # 0 = the port's
         ("flags", ctypes.c_uint16),
-        ("spare", ctypes.c_uint32 * 2),
+        ("mark", ctypes.c_uint32),  # the table's when it was set last
+        ("spare", ctypes.c_uint32),
     ]
 
 
@@ -52,6 +53,7 @@ class RouteTableStruct(ctypes.Structure):
         ("high", ctypes.c_int64),  # entries below this number were used at some time
         ("heads", ctypes.c_int64),
         ("routes", ctypes.c_int64),
+        ("mark", ctypes.c_int64),  # a new one makes all routes old; see ``sweep``
         ("per_length", ctypes.c_int64 * 33),
     ]
 
@@ -163,32 +165,61 @@ def insert(table, prefix, length, kind, gateway, port, source, mtu):
     route.port = port
     route.source = source
     route.mtu = mtu
+    route.mark = t.mark
     return 1
+
+
+@compiled
+def _take_out(table, bucket, before, entry):
+    """Return an entry whose predecessor in its bucket's chain is at ``before`` (0: none)."""
+    t = RouteTable(table)
+    route = Route(t.routes + (entry - 1) * ROUTE_SIZE)
+    if before == 0:
+        Heads(t.heads).head[bucket] = route.next
+    else:
+        Route(before).next = route.next
+    route.next = t.free
+    t.free = entry
+    t.count -= 1
+    length = route.length
+    t.per_length[length] -= 1
+    if t.per_length[length] == 0:
+        t.lengths = t.lengths & ~(1 << length)
+    return 0
 
 
 @compiled
 def remove(table, prefix, length):
     """Remove the route of (prefix, length); 1, or 0 when there is none."""
     t = RouteTable(table)
-    heads = Heads(t.heads)
     bucket = _bucket(table, prefix, length)
-    entry = heads.head[bucket]
+    entry = Heads(t.heads).head[bucket]
     before = 0
     while entry != 0:
         route = Route(t.routes + (entry - 1) * ROUTE_SIZE)
-        following = route.next
         if route.prefix == prefix and route.length == length:
-            if before == 0:
-                heads.head[bucket] = following
-            else:
-                Route(before).next = following
-            route.next = t.free
-            t.free = entry
-            t.count -= 1
-            t.per_length[length] -= 1
-            if t.per_length[length] == 0:
-                t.lengths = t.lengths & ~(1 << length)
+            _take_out(table, bucket, before, entry)
             return 1
         before = route.ptr
-        entry = following
+        entry = route.next
     return 0
+
+
+@compiled
+def sweep(table, first, count):
+    """Remove the routes of ``count`` buckets from ``first`` on that have an old mark; how many."""
+    t = RouteTable(table)
+    gone = 0
+    for bucket in range(first, min(first + count, t.buckets)):
+        entry = Heads(t.heads).head[bucket]
+        before = 0
+        while entry != 0:
+            route = Route(t.routes + (entry - 1) * ROUTE_SIZE)
+            following = route.next
+            if route.mark != t.mark:
+                _take_out(table, bucket, before, entry)
+                gone += 1
+            else:
+                before = route.ptr
+            entry = following
+    return gone

@@ -33,7 +33,7 @@ class Route6Struct(ctypes.Structure):
         ("port", ctypes.c_uint16),
         ("mtu", ctypes.c_uint16),  # 0 = the port's
         ("flags", ctypes.c_uint16),
-        ("spare", ctypes.c_uint32),
+        ("mark", ctypes.c_uint32),  # the table's when it was set last
     ]
 
 
@@ -48,6 +48,7 @@ class Route6TableStruct(ctypes.Structure):
         ("high", ctypes.c_int64),  # entries below this number were used at some time
         ("heads", ctypes.c_int64),
         ("routes", ctypes.c_int64),
+        ("mark", ctypes.c_int64),  # a new one makes all routes old; see ``sweep6``
         ("distinct", ctypes.c_int64),  # different prefix lengths
         ("lengths", ctypes.c_uint8 * 136),  # these, longest first
         ("per_length", ctypes.c_int64 * LENGTHS),
@@ -181,33 +182,61 @@ def insert6(table, high, low, length, kind, port, mtu):
     route.kind = kind
     route.port = port
     route.mtu = mtu
+    route.mark = t.mark
     return found
+
+
+@compiled
+def _take_out6(table, bucket, before, entry):
+    """Return an entry whose predecessor in its bucket's chain is at ``before`` (0: none)."""
+    t = Route6Table(table)
+    route = Route6(t.routes + (entry - 1) * ROUTE6_SIZE)
+    if before == 0:
+        Heads(t.heads).head[bucket] = route.next
+    else:
+        Route6(before).next = route.next
+    route.next = t.free
+    t.free = entry
+    t.count -= 1
+    _count_length(table, route.length, -1)
+    return 0
 
 
 @compiled
 def remove6(table, high, low, length):
     """Remove the route of a prefix; 1, or 0 when there is none."""
     t = Route6Table(table)
-    heads = Heads(t.heads)
     bucket = _bucket(table, high, low, length)
-    entry = heads.head[bucket]
+    entry = Heads(t.heads).head[bucket]
     before = 0
     while entry != 0:
         route = Route6(t.routes + (entry - 1) * ROUTE6_SIZE)
-        following = route.next
         if route.high == high and route.low == low and route.length == length:
-            if before == 0:
-                heads.head[bucket] = following
-            else:
-                Route6(before).next = following
-            route.next = t.free
-            t.free = entry
-            t.count -= 1
-            _count_length(table, length, -1)
+            _take_out6(table, bucket, before, entry)
             return 1
         before = route.ptr
-        entry = following
+        entry = route.next
     return 0
+
+
+@compiled
+def sweep6(table, first, count):
+    """Remove the routes of ``count`` buckets from ``first`` on that have an old mark; how many."""
+    t = Route6Table(table)
+    gone = 0
+    for bucket in range(first, min(first + count, t.buckets)):
+        entry = Heads(t.heads).head[bucket]
+        before = 0
+        while entry != 0:
+            route = Route6(t.routes + (entry - 1) * ROUTE6_SIZE)
+            following = route.next
+            if route.mark != t.mark:
+                _take_out6(table, bucket, before, entry)
+                gone += 1
+            else:
+                before = route.ptr
+            entry = following
+    return gone
 
 
 __all__ = ["GATEWAY", "LINK", "LOCAL", "Route6", "insert6", "lookup6", "remove6"]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import struct
 from collections import defaultdict
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from ipvs.user_source import SchedulerError, check_source
@@ -181,12 +183,36 @@ class Replica:
             if table == "param":
                 self.params.update(body)
                 continue
+            if table == "routes":
+                self._bulk(verb, body)
+                continue
             key = tuple(body[name] for name in self.KEYS[table])
             if verb == "set":
                 self.tables[table][key] = body
             else:
                 self.tables[table].pop(key, None)
         return self
+
+    def _bulk(self, verb: str, body: dict[str, Any]) -> None:
+        """Routes as rows of bytes: six words, length, kind, device, mtu."""
+        for row in struct.iter_unpack("<16s16s16sBBHHH", body["rows"]):
+            dst, via, src = (self._address(body["version"], raw) for raw in row[:3])
+            key = str(dst), row[3]
+            if verb == "del":
+                self.tables["route"].pop(key, None)
+                continue
+            self.tables["route"][key] = {
+                "dst": key[0], "plen": key[1], "kind": {2: "link", 3: "gateway"}[row[4]],
+                "via": str(via) if int(via) else None, "dev": row[5],
+                "src": str(src) if int(src) else None, "mtu": row[6],
+            }  # fmt: skip
+
+    @staticmethod
+    def _address(version: int, raw: bytes) -> IPv4Address | IPv6Address:
+        if version == 6:
+            return IPv6Address(raw)
+        assert raw[:8] == bytes(8)
+        return IPv4Address(int.from_bytes(raw[8:], "little"))
 
     def view(self) -> Any:
         """Everything it knows."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
-from control_fakes import Master, add, delete, table
+from control_fakes import Master, Replica, add, delete, table
 
 from tools.control.config_dump import command_lines
 from tools.control.providers import NeighbourRow
@@ -54,8 +54,8 @@ def test_rfc6724_sources_by_scope_and_common_prefix(master):
     master.ok("route.add", dst="2001:db8:1:0:ffff::/80", dev="dpdk0")
     sources = {
         f"{b['dst']}/{b['plen']}": b["src"]
-        for k, b in master.state.snapshot()
-        if k == "route.set" and b["dev"] == 0 and b["kind"] != "local"
+        for b in Replica().apply(master.state.snapshot()).tables["route"].values()
+        if b["dev"] == 0 and b["kind"] != "local"
     }
     own = str(ipaddress.IPv6Address(0xFE80 << 112 | eui64("02:00:00:00:00:00")))
     assert sources["fe80::/64"] == own

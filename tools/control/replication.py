@@ -9,6 +9,7 @@ no-op.
     dev.set    id name mac mtu
     addr.set   addr plen dev sapool check         addr.del   addr plen dev
     route.set  dst plen kind via dev src mtu      route.del  dst plen dev
+    routes.set version rows                       routes.del version rows
     neigh.set  addr dev mac static                neigh.del  addr dev
     laddr.set  id addr dev                        laddr.del  id
     svc.set    id af proto addr port sched flags conn_timeout proxy_protocol persistent netmask
@@ -19,6 +20,8 @@ no-op.
 
 Of several routes to the same dst/plen only the preferred one is published, so that dst and plen
 are a route's key; kind "local" is a /32 or /128 of this host. `via` and `src` may be None.
+routes.set and routes.del say the same of very many routes of an IP version, none of them local:
+`rows` are bytes (ipvs/route_rows.py).
 svc.set's table (of hashing schedulers only) is what clients are looked up in. Its dests are newest
 first, each id addr port mode weight u_thresh l_thresh (weight 0 while inhibited; thresholds are
 for the whole fleet, a worker takes its share), [server_id], those of mode snat with
@@ -40,6 +43,7 @@ from typing import Any, Protocol
 from .addresses import InterfaceAddress
 from .devices import Device, DeviceTable
 from .hashing import lookup_table
+from .inettypes import Address
 from .laddrs import LocalPool, LocalPools
 from .matches import MatchKey
 from .neighbours import Neighbour
@@ -83,16 +87,16 @@ def address_del(entry: InterfaceAddress) -> Record:
     return "addr.del", {"addr": str(entry.address), "plen": entry.plen, "dev": entry.dev}
 
 
-def route_set(route: Route, device_mtu: int) -> Record:
-    """A route with everything defaulted: mtu from the device, src from its addresses."""
+def route_set(route: Route, source: Address | None, mtu: int) -> Record:
+    """A route with everything defaulted: mtu from the device, source from its addresses."""
     return "route.set", {
         "dst": str(route.dst),
         "plen": route.plen,
         "kind": route.kind,
         "via": None if route.via is None else str(route.via),
         "dev": route.dev,
-        "src": None if route.source is None else str(route.source),
-        "mtu": route.mtu or device_mtu,
+        "src": None if source is None else str(source),
+        "mtu": mtu,
     }
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
-
 from . import replication as stream
-from .addresses import AddressTable, InterfaceAddress, best_source
+from .addresses import AddressTable, InterfaceAddress
 from .devices import Device, DeviceTable
 from .errors import Code, ControlError
 from .inettypes import SCOPE_NUMBERS, Address, family, full_length, is_host_address
+from .route_rows import RouteRows
 from .routes import GATEWAY, LINK, Route, RouteTable
 
 _SOURCE_SCOPE = {LINK: SCOPE_NUMBERS["link"], GATEWAY: SCOPE_NUMBERS["global"]}
-
-_Select = Callable[[int, Address, int], Address | None]
+_FEW = 64  # changed routes that are published as records of their own
 
 
 class RouteControl:
@@ -24,35 +21,42 @@ class RouteControl:
         self, publisher: stream.Publisher, devices: DeviceTable, addresses: AddressTable
     ) -> None:
         self.table = RouteTable()
+        self.rows = {version: RouteRows(version) for version in (4, 6)}
         self._publisher = publisher
         self._devices = devices
         self._addresses = addresses
 
     def _publish_set(self, route: Route) -> None:
-        if self.table.preferred(route.dst, route.plen) is route:
-            self._publisher.publish(*stream.route_set(route, self._devices[route.dev].mtu))
+        if self.table.preferred(route.dst, route.plen) is not route:
+            return
+        source, mtu = self._source(route), route.mtu or self._devices[route.dev].mtu
+        if not route.local:
+            self.rows[route.dst.version].put(route, source, mtu)
+        self._publisher.publish(*stream.route_set(route, source, mtu))
 
     def _enter(self, route: Route) -> None:
-        route.source = self._source(route)
+        displaced = self.table.preferred(route.dst, route.plen)
         self.table.add(route)
+        if displaced is not None and self.table.preferred(route.dst, route.plen) is route:
+            self.rows[route.dst.version].drop(displaced)
         self._publish_set(route)
 
     def _take_out(self, route: Route) -> None:
         published = self.table.preferred(route.dst, route.plen) is route
         self.table.remove(route)
+        self.rows[route.dst.version].drop(route)
         heir = self.table.preferred(route.dst, route.plen)
         if heir is None:
             self._publisher.publish(*stream.route_del(route))
         elif published:
             self._publish_set(heir)
 
-    def _source(self, route: Route, select: _Select | None = None) -> Address | None:
+    def _source(self, route: Route) -> Address | None:
         if route.local or route.src is not None:
             return route.src
         # An IPv6 source depends on whom it is for, not on who forwards.
         target = route.via if route.via is not None and route.dst.version == 4 else route.dst
-        select = select or self._addresses.select_source
-        return select(route.dev, target, _SOURCE_SCOPE[route.kind])
+        return self._addresses.select_source(route.dev, target, _SOURCE_SCOPE[route.kind])
 
     def add(self, route: Route) -> None:
         """Enter an operator's route over a known device.
@@ -138,7 +142,7 @@ class RouteControl:
             net = Route(entry.network, entry.plen, entry.dev, src=entry.address, auto=True)
             if self.table.get(net.key) is None:
                 self._enter(net)
-        self.choose_sources(entry.dev, entry.address.version)
+        self.choose_sources(entry.dev, entry.address.version, fresh=entry)
 
     def address_removed(self, entry: InterfaceAddress) -> None:
         """Remove the routes of a removed address that no other address needs.
@@ -154,46 +158,59 @@ class RouteControl:
                 if heir is None:
                     self._take_out(net)
                 else:
-                    net.src = heir.address
+                    self.table.give_source(net, heir.address)
+                    self._publish_set(net)
         touched = {dev}
         if not addresses.owned(entry.address):
-            for route in self.table:
-                if route.src == entry.address:
-                    route.src = None
-                    touched.add(route.dev)
+            touched |= self._release(self.table.with_source(entry.address))
         for one in sorted(touched):
-            self.choose_sources(one, entry.address.version)
+            self.choose_sources(one, entry.address.version, gone=entry.address)
         local = self.table.get((True, entry.address, full, dev))
         if local is not None and local.auto and not addresses.owned(entry.address, dev):
             self._take_out(local)
+
+    def _release(self, routes: list[Route]) -> set[int]:
+        """These go on with a chosen source; the devices whose sources are to be chosen now."""
+        for route in routes:
+            self.table.give_source(route, None)
+            self.rows[route.dst.version].release(route)
+        return {route.dev for route in routes}
 
     def address_unused(self, entry: InterfaceAddress) -> None:
         """An address must not be used: its local route goes, and no route speaks from it."""
         local = self.table.get((True, entry.address, full_length(entry.address), entry.dev))
         if local is not None and local.auto:
             self._take_out(local)
-        for route in self.table.on(entry.dev):
-            if route.src == entry.address:
-                route.src = None
-        self.choose_sources(entry.dev, entry.address.version)
+        speaking = self.table.with_source(entry.address)
+        self._release([route for route in speaking if route.dev == entry.dev])
+        self.choose_sources(entry.dev, entry.address.version, gone=entry.address)
 
-    def choose_sources(self, dev: int, version: int) -> None:
+    def choose_sources(
+        self,
+        dev: int,
+        version: int,
+        fresh: InterfaceAddress | None = None,
+        gone: Address | None = None,
+    ) -> None:
         """Choose the sources of the device's routes of an IP version again, after a change of its
-        addresses, and publish those that changed."""
-        usable = cache(self._addresses.usable)
-        # very many IPv4 routes have very few gateways
-        chosen = cache(lambda target, scope: best_source(usable(dev, 4, scope), target))
+        addresses, and publish those that changed.
 
-        def select(dev: int, target: Address, scope: int) -> Address | None:
-            if target.version == 4:
-                return chosen(target, scope)
-            return best_source(usable(dev, 6, scope), target)
-
-        for route in self.table.of_family(dev, version):
-            source = self._source(route, select)
-            if source != route.source:
-                route.source = source
-                self._publish_set(route)
+        `fresh` is the address that came, `gone` the one that went, if that was all.
+        """
+        usable = {
+            kind: self._addresses.usable(dev, version, scope)
+            for kind, scope in _SOURCE_SCOPE.items()
+        }
+        rows = self.rows[version]
+        changed = rows.choose(dev, usable, fresh, gone)
+        if len(changed) > _FEW:
+            for record in rows.records("routes.set", changed):
+                self._publisher.publish(*record)
+            return
+        for slot in changed:
+            route, source = rows.route(slot)
+            mtu = route.mtu or self._devices[dev].mtu
+            self._publisher.publish(*stream.route_set(route, source, mtu))
 
     def republish_default_mtu(self, device: Device) -> None:
         """The device's mtu changed: routes without own mtu take it, larger ones are cut to it."""
@@ -205,7 +222,10 @@ class RouteControl:
     def snapshot(self) -> list[stream.Record]:
         """Records of the routes that packets take."""
         return [
-            stream.route_set(route, self._devices[route.dev].mtu)
-            for route in self.table
-            if self.table.preferred(route.dst, route.plen) is route
+            *(
+                stream.route_set(route, route.src, route.mtu or self._devices[route.dev].mtu)
+                for route in self.table.locals()
+                if self.table.preferred(route.dst, route.plen) is route
+            ),
+            *(record for rows in self.rows.values() for record in rows.records("routes.set")),
         ]

@@ -8,7 +8,7 @@ length and device (local and network routes apart).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .errors import Code, ControlError
 from .inettypes import Address, full_length, network_of
@@ -27,8 +27,8 @@ RouteKey = tuple[bool, Address, int, int]
 class Route:
     """`src` is the configured source; `auto` marks a route that an interface address made.
 
-    `mtu` 0 means the device's. `source` is what workers are told to use: `src`, or a choice among
-    the device's addresses.
+    `mtu` 0 means the device's. `slot` is its row among the published network routes, -1: none; what
+    source workers are told to use is there: `src`, or a choice among the device's addresses.
     """
 
     dst: Address
@@ -40,7 +40,7 @@ class Route:
     mtu: int = 0
     metric: int = 0
     auto: bool = False
-    source: Address | None = None
+    slot: int = field(default=-1, compare=False)
 
     @property
     def key(self) -> RouteKey:
@@ -66,6 +66,7 @@ class RouteTable:
         self._networks: list[dict[RouteKey, Route]] = [{} for _ in range(129)]
         self._by_prefix: dict[tuple[int, Address], list[Route]] = {}
         self._by_dev: dict[int, dict[RouteKey, Route]] = {}
+        self._by_source: dict[Address, dict[RouteKey, Route]] = {}
         self._sizes = {4: 0, 6: 0}
         self.most = {4: MAX_ROUTES, 6: MAX_ROUTES}
 
@@ -91,9 +92,31 @@ class RouteTable:
         self._by_dev.setdefault(route.dev, {})[route.key] = route
         self._by_prefix.setdefault((route.plen, route.dst), []).append(route)
         self._sizes[route.dst.version] += 1
+        self._note_source(route)
+
+    def _note_source(self, route: Route) -> None:
+        if route.src is not None:
+            self._by_source.setdefault(route.src, {})[route.key] = route
+
+    def _forget_source(self, route: Route) -> None:
+        if route.src is not None:
+            del self._by_source[route.src][route.key]
+            if not self._by_source[route.src]:
+                del self._by_source[route.src]
+
+    def give_source(self, route: Route, src: Address | None) -> None:
+        """Give a route of this table another configured source."""
+        self._forget_source(route)
+        route.src = src
+        self._note_source(route)
+
+    def with_source(self, src: Address) -> list[Route]:
+        """The routes with this configured source, in no order."""
+        return list(self._by_source.get(src, {}).values())
 
     def remove(self, route: Route) -> None:
         """Take out a route of this table."""
+        self._forget_source(route)
         self._sizes[route.dst.version] -= 1
         del self._part(route.key)[route.key]
         del self._by_dev[route.dev][route.key]
@@ -129,10 +152,9 @@ class RouteTable:
         """The network route a packet to `address` takes."""
         return next(self.covering(address), None)
 
-    def of_family(self, dev: int, version: int) -> list[Route]:
-        """The device's routes of an IP version, in no order: there may be a million."""
-        routes = self._by_dev.get(dev, {}).values()
-        return [route for route in routes if route.dst.version == version]
+    def locals(self) -> list[Route]:
+        """The local routes in table order."""
+        return list(self._local.values())
 
     def on(self, dev: int) -> list[Route]:
         """The device's routes in table order."""

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 ITERATIONS = 1 << 40  # of the compiled loop before it returns unasked
 
 
-def _serve(applier: Any, port: Any) -> None:
+def serve(applier: Any, port: Any) -> None:
     """Register what the master may ask and tell."""
     from ipvs.apply import ApplyError
     from runtime.messages import Refused
@@ -94,7 +94,7 @@ def start(job: WorkerJob, process: WorkerProcess) -> None:
     templates = Segment.attach(job.name, plan.TEMPLATES)
     applier = build(job, shared.address, templates.address)
     port = WorkerPort(Channel.attach(rings.address, rings))
-    _serve(applier, port)
+    serve(applier, port)
     kept = applier.worker.recovered
     if kept:
         _log.warning("worker %d goes on with %d connections", job.index + 1, kept)
