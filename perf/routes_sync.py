@@ -116,13 +116,9 @@ class Pair:
         return InterfaceAddress(interface.ip, interface.network.prefixlen, dev)
 
     def snapshot(self) -> tuple[float, float, float]:
-        """Restart the worker: seconds until it has all routes, of master and worker."""
+        """Restart the worker: seconds until it has all routes; of master and worker."""
         self.start_worker()
-        began = time.perf_counter()
-        self.messages.reset(0, self.state.snapshot())
-        seconds = self.settle()
-        whole = time.perf_counter() - began
-        return whole, whole - seconds, seconds
+        return self.timed(lambda: self.messages.reset(0, self.state.snapshot()))
 
     def add(self, text: str, dev: int) -> None:
         """Configure an address."""
@@ -133,13 +129,13 @@ class Pair:
         entry = self._entry(text, dev)
         self.inet.delete_address(dev, entry.address, entry.plen)
 
-    def timed(self, change: Callable[[], None]) -> tuple[float, float]:
-        """Seconds that the master is busy with a change, and until the worker has it."""
+    def timed(self, change: Callable[[], None]) -> tuple[float, float, float]:
+        """Seconds until the worker has what follows from a change; of master and worker."""
         began = time.perf_counter()
         change()
-        busy = time.perf_counter() - began
-        self.settle()
-        return busy, time.perf_counter() - began
+        worker = self.settle()
+        whole = time.perf_counter() - began
+        return whole, whole - worker, worker
 
     def check(self, source: str) -> int:
         """Compare the worker's number of routes, and some of them, with what they must be; how

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from tools.control import route_control
 from tools.control.providers import DestCounters, LaddrCounters
 
 # small worlds, so that commands meet each other
@@ -133,7 +134,14 @@ class ControlMachine(RuleBasedStateMachine):
 
 
 class InetMachine(ControlMachine):
-    """Addresses, routes, neighbours."""
+    """Addresses, routes, neighbours.  More than one changed source is told in bulk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.few, route_control._FEW = route_control._FEW, 1
+
+    def teardown(self) -> None:
+        route_control._FEW = self.few
 
     @initialize()
     def begin(self):

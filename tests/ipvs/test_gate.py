@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import sys
 import threading
 
 import pytest
 from scapy.layers.inet import UDP
 
 from ipvs.apply import ApplyError
-from ipvs.control import Control
 from ipvs.gate import GateClosed, ThreadGate
-from ipvs.loop import LEFT_STOP, run
 from ipvs.operations import DONE, ROUTE_DELETE, STORE8, STORE16, STORE32, STORE64
-from runtime.heartbeat import LifeBlock
 from stack import neigh, route
 from stack.drops import REASONS
 from stack.events import NEIGHBOUR_LEARNT, drain, emit
 from tests import oracle
+from tests.polled import Polled
 from tests.rig import Rig
 from tests.topology import GATEWAY_MAC, VIP, WAN_MAC, dest, network, service
 
@@ -27,35 +24,6 @@ def request(port: int) -> bytes:
     """A client's datagram to the service."""
     udp = UDP(sport=port, dport=80) / b"x"
     return oracle.frame((GATEWAY_MAC, WAN_MAC), ("198.51.100.7", VIP), udp)
-
-
-class Polled:
-    """A rig whose loop runs in a thread of its own."""
-
-    def __init__(self) -> None:
-        self.rig = Rig()
-        network(self.rig)
-        self.control = Control(self.rig.w.control)
-        self.life = LifeBlock.from_address(int(self.control.life))
-        self.left: list[int] = []
-        self.thread = threading.Thread(target=self._poll)
-
-    def _poll(self) -> None:
-        self.left.append(run(self.rig.address, 1 << 40))
-
-    def __enter__(self) -> Rig:
-        # As plain Python the two threads take turns: short ones, or every visit takes long.
-        self.interval = sys.getswitchinterval()
-        sys.setswitchinterval(0.0002)
-        self.rig.applier.gate = ThreadGate(self.rig.address)
-        self.thread.start()
-        return self.rig
-
-    def __exit__(self, *_: object) -> None:
-        self.life.stop = 1
-        self.thread.join(20)
-        sys.setswitchinterval(self.interval)
-        assert self.left == [LEFT_STOP]
 
 
 def test_records_reach_the_polled_tables_and_packets_go_on() -> None:

@@ -114,13 +114,20 @@ def test_schedulers(out):
 
 
 def test_routes(out):
-    assert main.main(["routes", "--routes", "10,3000", "--rounds", "2"]) == 0
-    rows = results(out, "routes")
+    words = ["--routes", "10,3000", "--rounds", "2", "--master", "3000"]
+    assert main.main(["routes", *words]) == 0
+    *rows, four, six = results(out, "routes")
     assert [(row["version"], row["routes"]) for row in rows] == [
         (4, 10), (4, 3000), (6, 10), (6, 3000)
     ]  # fmt: skip
     assert all(row["cycles"][0] > 0 and row["compared"] == 600 for row in rows)
     assert all(row["updates"] > 0 and row["records"] > 0 for row in rows)
+    for row, version in ((four, 4), (six, 6)):
+        assert (row["version"], row["routes"], row["compared"]) == (version, 3000, 2400)
+        assert all(len(part) == 2 for part in (*row["snapshot"], *row["near"], *row["far"]))
+    text = next(out.glob("routes-*.txt")).read_text()
+    assert "snapshot of 3,000 IPv6 routes to a restarted worker" in text
+    assert "address added beside 3,000 IPv4 routes, on another device" in text
 
 
 def test_a_wrong_route_is_noticed():
