@@ -44,6 +44,16 @@ ICMP_NESTED = reason(IPVS_BASE + 31, "icmp_nested", "ICMP error about an ICMP er
 ICMP_UNRELATED = reason(
     IPVS_BASE + 32, "icmp_unrelated", "ICMP error about no packet its target sent through us"
 )
+ICMP_LOW_MTU = reason(
+    IPVS_BASE + 44,
+    "icmp_low_mtu",
+    "packet too big about a tunnel that tells less than every IPv6 link takes (RFC 8201 4)",
+)
+TUNNEL_MTU = reason(
+    IPVS_BASE + 45,
+    "tunnel_mtu",
+    "error about a tunnel too small for IPv6 packets of 1280 bytes: nobody can be told",
+)
 SCTP_CHECKSUM = reason(IPVS_BASE + 46, "sctp_checksum", "CRC32c of an SCTP packet is wrong")
 SCTP_CHUNK = reason(IPVS_BASE + 47, "sctp_chunk", "SCTP packet without a whole first chunk")
 DIGEST_CLASH = reason(

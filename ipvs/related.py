@@ -39,7 +39,8 @@ from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
 from ipvs.toa import size_of
 from ipvs.tunnel import OUTER, send_in_tunnel
-from ipvs.tunnel_error import relay
+from ipvs.tunnel_error import is_tunnel, relay
+from ipvs.tunnel_inner import ports4
 from runtime.intrinsics import load8, load16, load32, load64, store16, store32, store64
 from runtime.jit import compiled
 from stack.arp import is_local
@@ -50,9 +51,7 @@ from stack.headers import (
     IP_DF,
     IP_MF,
     IP_MIN_MTU,
-    IP_OFFSET,
     PROTO_ICMP,
-    PROTO_IPIP,
     PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
@@ -83,14 +82,9 @@ def check_quote(l3, icmp, length):
     That is: at least its IP header and 64 bits (RFC 792), a first fragment, nothing that no error
     may be about (RFC 1122 3.2.2), sent by the host that the error is for.
     """
-    room = length - 8
-    if room < 28:
-        return ICMP_QUOTE
     quoted = Ipv4(icmp + 8)
-    size = (quoted.ver_ihl & 15) * 4
-    if quoted.ver_ihl >> 4 != 4 or size < 20 or size + 8 > room:
-        return ICMP_QUOTE
-    if quoted.total < size + 8 or quoted.frag & IP_OFFSET:
+    size = ports4(quoted.ptr, length - 8)
+    if size == 0:
         return ICMP_QUOTE
     if quoted.proto == PROTO_ICMP:
         kind = load8(quoted.ptr + size)
@@ -237,7 +231,7 @@ def receive_error(ipvs, packet, handed, icmp, length):
     l4 = quoted.ptr + (quoted.ver_ihl & 15) * 4
     if proto == PROTO_ICMP and echo_of(l4, 8, 0) != NO_ECHO:
         ports = swap_ports(echo_ports(l4, 0))
-    elif proto == PROTO_IPIP and is_local(w.stack, quoted.src, -1):
+    elif is_tunnel(proto) and is_local(w.stack, quoted.src, -1):
         return relay(ipvs, packet, handed, icmp, length)
     elif proto != PROTO_TCP and proto != PROTO_UDP and proto != PROTO_SCTP:
         return _unrelated(ipvs, packet, ICMP_UNRELATED)

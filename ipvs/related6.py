@@ -26,6 +26,7 @@ from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek6 import seek6
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
+from ipvs.tunnel_error import is_tunnel, relay6
 from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, WideSide, digest, same_addresses
 from runtime.intrinsics import copy, load8, load32, load64, store16, store64
 from runtime.jit import compiled
@@ -73,7 +74,8 @@ def turn(at):
 def quoted_upper(l3, quoted, room):
     """Upper protocol | offset << 8 of a quotation of ``room`` bytes; minus a drop reason.
 
-    The quotation must have the ports, and be of a packet the error's target sent.
+    The quotation must have the ports (of a tunnel: as much of what is inside), and be of a packet
+    the error's target sent.
     """
     if room < IP6_LEN + 8 or load8(quoted) >> 4 != 6:
         return -ICMP_QUOTE
@@ -89,7 +91,7 @@ def quoted_upper(l3, quoted, room):
     if proto == PROTO_ICMP6:
         if echo_of(quoted + offset, 8, 1) == NO_ECHO:
             return -ICMP_UNRELATED
-    elif proto != PROTO_TCP and proto != PROTO_UDP and proto != PROTO_SCTP:
+    elif not (proto == PROTO_TCP or proto == PROTO_UDP or proto == PROTO_SCTP or is_tunnel(proto)):
         return -ICMP_UNRELATED
     high = load64(quoted + IP6_SRC) ^ load64(l3 + IP6_DST)
     low = load64(quoted + IP6_SRC + 8) ^ load64(l3 + IP6_DST + 8)
@@ -172,6 +174,8 @@ def receive_error6(ipvs, packet, handed, icmp, length):
     found = quoted_upper(l3, quoted, length - 8)
     if found < 0:
         return _unrelated6(ipvs, packet, -found)
+    if is_tunnel(found & 0xFF):
+        return relay6(ipvs, packet, handed, icmp, length, found)
     if checksum6(l3, icmp, PROTO_ICMP6, length) != 0xFFFF:
         return ICMP6_CHECKSUM
     l4 = quoted + (found >> 8)

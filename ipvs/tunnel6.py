@@ -19,12 +19,19 @@ from runtime.intrinsics import load8
 from runtime.jit import compiled
 from stack.drops import IP_TOO_BIG, IP_TTL
 from stack.drops6 import IP6_HOPS, IP6_TOO_BIG
-from stack.headers import ETHER_LEN, IP6_LEN, IP6_MIN_MTU, IP_MIN_MTU, PROTO_IPIP, Ipv4, Ipv6
+from stack.headers import (
+    ETHER_LEN,
+    IP6_LEN,
+    IP6_MIN_MTU,
+    IP_MIN_MTU,
+    PROTO_IPIP,
+    PROTO_IPV6,
+    Ipv4,
+    Ipv6,
+)
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.icmp6 import TIME_EXCEEDED6, TOO_BIG6, send_error6
 from stack.ipv4 import decrement_ttl
-
-PROTO_IPV6 = 41
 
 
 @compiled

@@ -335,6 +335,8 @@ UNREACHABLE = {
     "idle_end": "test_idle_end.py",
     "udp6_checksum": "test_wide_forward.py",
     "frag_nat64": "test_fragments64.py",
+    "icmp_low_mtu": "test_tunnel_error6.py",
+    "tunnel_mtu": "test_tunnel_error6.py",
     "sched_fault": "test_user_schedulers.py",
     "template_busy": "test_persistence.py",
     "template_full": "test_persistence.py",

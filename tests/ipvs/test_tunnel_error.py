@@ -17,6 +17,7 @@ from tests.pathrig import (
     ROUTER_MAC,
     VIP,
     WAN,
+    WAN_ADDR,
     Rig,
     from_client,
     server,
@@ -131,6 +132,34 @@ def test_inner_packets_that_are_nobodys():
         bad = sent[:34] + broken + sent[35:]
         assert rig.exchange(LAN, complaint(bad)) == [[], []]
     assert rig.drops() == {"icmp_unrelated": 3, "icmp_quote": 3} and rig.clean()
+
+
+def test_inner_packets_that_lie():
+    """Later fragments have no ports; a length that leaves no room for them."""
+    rig = tunnel_rig()
+    _, sent = opened(rig, size=100)
+    for at, value in ((40, b"\0\1"), (36, b"\0\x14"), (36, b"\0\x1b")):
+        bad = sent[:at] + value + sent[at + 2 :]
+        assert rig.exchange(LAN, complaint(bad)) == [[], []]
+    assert rig.drops() == {"icmp_quote": 3} and rig.clean()
+
+
+def test_bytes_behind_the_inner_packet_are_no_part_of_it():
+    rig = tunnel_rig()
+    frame, sent = opened(rig, size=10)
+    out = rig.exchange(LAN, complaint(sent + bytes(60), 3, 1))
+    assert out == [[told(rig, frame, 1)], []]
+
+
+def test_who_makes_an_error_up_must_know_the_real_server_and_not_be_us():
+    rig = tunnel_rig()
+    _, sent = opened(rig)
+    assert rig.exchange(LAN, complaint(sent, dst=server(3), chksum=None)) == [[], []]
+    ours = Ether(complaint(sent))
+    ours[IP].src = WAN_ADDR
+    del ours[IP].chksum
+    assert rig.exchange(LAN, bytes(ours)) == [[], []]
+    assert rig.drops() == {"icmp_unrelated": 1, "ip_loop": 1} and rig.clean()
 
 
 def test_they_are_limited_in_rate():
