@@ -27,12 +27,12 @@ def local_addresses(count: int) -> list[str]:
     return [f"2001:db8:19::{200 + index}" for index in range(count)]
 
 
-def _address(node: Node, address: str, plen: int, dev: str) -> None:
+def add_address(node: Node, address: str, plen: int, dev: str) -> None:
     """Without duplicate address detection, which would take a second."""
     node.ip("addr", "add", f"{address}/{plen}", "dev", dev, "nodad")
 
 
-def _begin(node: Node, *devices: str) -> None:
+def begin(node: Node, *devices: str) -> None:
     """Let a node speak IPv6; no router advertisements, no addresses of their own making."""
     for device in ("all", "default", "lo", *devices):
         node.sysctl(f"net.ipv6.conf.{device}.accept_ra", "0")
@@ -50,13 +50,13 @@ class Six:
             f"2001:db8:19::{11 + index}": node
             for index, node in enumerate(network.servers.values())
         }
-        _begin(self.client, "eth0", "back")
-        _address(self.client, CLIENT_HOST, 128, "lo")
-        _address(self.client, CLIENT_LINK, 64, "eth0")
-        _address(self.client, CLIENT_BACK, 64, "back")
+        begin(self.client, "eth0", "back")
+        add_address(self.client, CLIENT_HOST, 128, "lo")
+        add_address(self.client, CLIENT_LINK, 64, "eth0")
+        add_address(self.client, CLIENT_BACK, 64, "back")
         for address, node in self.servers.items():
-            _begin(node, "eth0")
-            _address(node, address, 64, "eth0")
+            begin(node, "eth0")
+            add_address(node, address, 64, "eth0")
 
     def commands(self) -> list[str]:
         """What the operator says to the balancer about its IPv6 side."""
@@ -78,8 +78,8 @@ class Six:
             if mode == "nat":
                 server.ip("-6", "route", "replace", "default", "via", LB_LAN)
             elif mode in ("dr", "tunnel"):
-                _address(server, vip, 128, "lo")
+                add_address(server, vip, 128, "lo")
                 server.ip("-6", "route", "replace", "default", "via", CLIENT_BACK)
             if mode == "tunnel":
                 lab_servers.decapsulator(self.lab, server, DECAP)
-                _begin(server, DECAP)  # it may be older than the host's IPv6
+                begin(server, DECAP)  # it may be older than the host's IPv6

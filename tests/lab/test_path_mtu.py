@@ -18,7 +18,9 @@ from tools import lab_two_arm as net
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
 
 FAR, ROUTER_LINK = "203.0.113.9", "203.0.113.1"
+FAR6, ROUTER_LINK6 = "2001:db8:77::9", "2001:db8:77::1"
 FAR_MTU, CLIENT_MTU = 1300, 1400
+FAR6_MTU = 1400  # IPv6 in IPv6 needs 1320 at least
 
 
 def without_toa(text: str) -> str:
@@ -51,6 +53,28 @@ def link_takes(lb: Running, mtu: int) -> None:
     router.ip("link", "set", "far", "mtu", str(mtu))
     words = ("default", "via", ROUTER_LINK, "mtu", str(mtu), "advmss", "1460")
     lb.servers[FAR].route(*words)
+
+
+def ends_tunnels(lb: Running) -> None:
+    """The far server decapsulates, and answers clients around the balancer."""
+    far, router = lb.servers[FAR], lb.network.servers["198.19.0.11"]
+    lab_servers.decapsulator(lb.lab, far)
+    router.route(f"{net.CLIENT_HOST}/32", "via", net.CLIENT_BACK)
+
+
+def speaks_ipv6(lb: Running, mtu: int) -> None:
+    """The same for IPv6, of which nothing was there; the server's route takes ``mtu`` bytes."""
+    far, router = lb.servers[FAR], lb.network.servers["198.19.0.11"]
+    router_address = next(address for address, node in lb.six.servers.items() if node is router)
+    lab_six.begin(far, "eth0", lab_six.DECAP)
+    lab_six.begin(router, "far")
+    router.sysctl("net.ipv6.conf.all.forwarding", "1")
+    lab_six.add_address(far, FAR6, 64, "eth0")
+    lab_six.add_address(router, ROUTER_LINK6, 64, "far")
+    words = ("default", "via", ROUTER_LINK6, "mtu", str(mtu), "advmss", "1440")
+    far.ip("-6", "route", "replace", *words)
+    router.ip("-6", "route", "replace", f"{lab_six.CLIENT_HOST}/128", "via", lab_six.CLIENT_BACK)
+    lb.op(f"dpip route add {FAR6}/128 via {router_address} dev dpdk1")
 
 
 def nat64(lb: Running) -> str:
@@ -107,12 +131,25 @@ def test_rfc7915_5_2_a_server_learns_the_mtu_of_the_ipv6_side(lb: Running) -> No
 def test_rfc2003_5_1_a_client_learns_the_mtu_of_the_tunnel(lb: Running) -> None:
     """The router complains about the outer packet, the balancer tells the client of the inner."""
     link_takes(lb, FAR_MTU)
-    far, router = lb.servers[FAR], lb.network.servers["198.19.0.11"]
-    lab_servers.decapsulator(lb.lab, far)
-    router.route(f"{net.CLIENT_HOST}/32", "via", net.CLIENT_BACK)
+    ends_tunnels(lb)
     vip = lb.new_vip("dr")
     lb.op(f"ipvsadm -A -t {vip}:80 -s rr")
     lb.op(f"ipvsadm -a -t {vip}:80 -r {FAR}:80 -i")
     upload(lb, vip)
     assert f"mtu {FAR_MTU - 20} " in lb.client.run("ip", "route", "get", vip)
     download(lb, vip)
+
+
+def test_rfc2473_8_clients_learn_the_mtu_of_tunnels_in_ipv6(lb: Running) -> None:
+    """The same of 6 in 6 and of 4 in 6: packet too big, less the outer header of 40 bytes."""
+    link_takes(lb, FAR6_MTU)
+    ends_tunnels(lb)
+    speaks_ipv6(lb, FAR6_MTU)
+    six, four = lb.new_vip("fullnat", 6), lb.new_vip("dr")
+    lab_six.add_address(lb.servers[FAR], six, 128, "lo")
+    for vip in (six, four):
+        lb.op(f"ipvsadm -A -t {endpoint(vip, 80)} -s rr")
+        lb.op(f"ipvsadm -a -t {endpoint(vip, 80)} -r [{FAR6}]:80 -i")
+        upload(lb, vip)
+        assert f"mtu {FAR6_MTU - 40} " in lb.client.run("ip", "route", "get", vip)
+        download(lb, vip)
