@@ -24,7 +24,7 @@ from tools.fuzz_frames import answer, fresh
 from tools.fuzz_frames6 import answer6, fresh6
 from tools.fuzz_mutate import mutate
 from tools.fuzz_mutate6 import mutate6
-from tools.fuzz_related import complaint, pieces
+from tools.fuzz_related import complaint, complaint6, in_tunnel, pieces
 from tools.fuzz_rig import FuzzError, FuzzRig
 from tools.fuzz_setup import configure, disturb
 
@@ -75,7 +75,10 @@ class Fuzzer:
             chosen = rng.choice(sent)
             frame = (answer6 if chosen[12:14] == IPV6 else answer)(chosen, port, rng)
         elif choice < 0.35 and sent:
-            frame = complaint(rng.choice(sent), port, rng)
+            # Few of the frames are a tunnel's.
+            few = rng.choices(sent, k=5)
+            chosen = next(filter(in_tunnel, few), few[0])
+            frame = (complaint6 if chosen[12:14] == IPV6 else complaint)(chosen, port, rng)
         elif choice < 0.45 and self.history and port == 0:
             frame = later(rng.choice(self.history), rng)
         elif rng.random() < SHARE6:

@@ -22,6 +22,7 @@ LINK = tuple(_raw("fe80::")[:8] + mac[:3] + b"\xff\xfe" + mac[3:] for mac in (*M
 ALL_NODES = _raw("ff02::1")
 ODD6 = tuple(map(_raw, ("::", "::1", "ff02::2", "ff01::1", "::ffff:192.0.2.1", "2001:db8:9::9")))
 TCP, UDP, ICMP6 = 6, 17, 58
+TUNNEL_TCP, TUNNEL_UDP = 88, 56  # services of VIP6, see tools/fuzz_setup.py
 EXTENSIONS = (0, 43, 44, 51, 60)
 
 
@@ -85,6 +86,12 @@ def _extended(proto: int, body: bytes, rng: Random) -> tuple[int, bytes]:
     return proto, body
 
 
+def _ports(service: int, rng: Random) -> bytes:
+    """A client's port and mostly that of the IPv6 service."""
+    port = service if rng.random() < 0.75 else rng.choice(SERVICE_PORTS)
+    return struct.pack(">HH", rng.randrange(1024, 1200), port)
+
+
 def fresh6(port: int, rng: Random) -> bytes:
     """A valid IPv6 frame that arrives on ``port``."""
     choice = rng.random()
@@ -92,18 +99,18 @@ def fresh6(port: int, rng: Random) -> bytes:
         mac, packet = _discovery(port, rng)
         return mac + HOSTS[port] + b"\x86\xdd" + packet
     src = _host(port, rng)
-    dst = rng.choice((VIP6, VIP6, *OURS6, LINK[port], _host(1 - port, rng), *ODD6))
+    dst = rng.choice((*[VIP6] * 12, *OURS6, LINK[port], _host(1 - port, rng), *ODD6))
     data = rng.randbytes(rng.choice((0, 1, 8, 64, 200, 1200)))
     if choice < 0.5:
         kind = rng.choice((128, 128, 128, 129, 1, 2, 3, 4, 130, 133, 137))
         proto, body = ICMP6, _message(src, dst, kind, rng.randbytes(4) + data)
     elif choice < 0.8:
-        ports = struct.pack(">HH", rng.randrange(1024, 1200), rng.choice(SERVICE_PORTS))
+        ports = _ports(TUNNEL_TCP, rng)
         flags = rng.choice((2, 2, 2, 16, 24, 17, 4))
         head = ports + rng.randbytes(8) + bytes([0x50, flags, 0x20, 0, 0, 0, 0, 0])
         proto, body = TCP, with_sum(src, dst, TCP, head + data, 16)
     else:
-        ports = struct.pack(">HH", rng.randrange(1024, 1200), rng.choice(SERVICE_PORTS))
+        ports = _ports(TUNNEL_UDP, rng)
         head = ports + struct.pack(">HH", 8 + len(data), 0)
         proto, body = UDP, with_sum(src, dst, UDP, head + data, 6)
     if rng.random() < 0.2:

@@ -11,8 +11,11 @@ from tools.fuzz_frames6 import LINK
 from tools.fuzz_rig import FuzzRig
 
 VIP = "192.0.2.100"
+VIP6 = "2001:db8:100::100"
+NET, NET6 = "198.19.0.{}", "2001:db8:19::{:x}"  # real servers
 LADDRS = ("198.19.0.200", "198.19.0.201")
-# number, protocol, port, forwarding mode, real servers, local addresses, more fields
+# number, protocol, port, forwarding mode, real servers, local addresses, more fields (addr: the
+# virtual address if not VIP, net: that of the real servers if not NET)
 SERVICES: tuple[tuple[int, str, int, str, int, list[int], dict[str, Any]], ...] = (
     (0, "tcp", 80, "fullnat", 3, [0, 1], {}),
     (1, "tcp", 81, "nat", 2, [], {"sched": "wrr", "conn_timeout": 2}),
@@ -26,6 +29,10 @@ SERVICES: tuple[tuple[int, str, int, str, int, list[int], dict[str, Any]], ...] 
     (9, "tcp", 87, "fullnat", 2, [0], {"proxy_protocol": "v1-insecure"}),
     (10, "udp", 55, "fullnat", 2, [1], {"proxy_protocol": "v2"}),
     (11, "udp", 0, "fullnat", 2, [0], {"persistent": 2}),
+    (12, "tcp", 88, "tunnel", 2, [], {}),
+    (13, "udp", 56, "tunnel", 2, [], {"net": NET6}),
+    (14, "udp", 56, "tunnel", 2, [], {"addr": VIP6, "net": NET6}),
+    (15, "tcp", 88, "tunnel", 2, [], {"addr": VIP6}),
 )
 
 
@@ -35,7 +42,7 @@ def service_record(number: int, weight: int = 1) -> dict[str, Any]:
     dests = [
         {
             "id": number * 4 + i,
-            "addr": f"198.19.0.{11 + i}",
+            "addr": more.get("net", NET).format(11 + i),
             "port": 8080 if mode == "nat" else port,
             "mode": mode,
             "weight": weight,
@@ -46,9 +53,9 @@ def service_record(number: int, weight: int = 1) -> dict[str, Any]:
     ]
     return {
         "id": number,
-        "af": "inet",
+        "af": "inet6" if "addr" in more else "inet",
         "proto": proto,
-        "addr": VIP,
+        "addr": more.get("addr", VIP),
         "port": port,
         "sched": more.get("sched", "rr"),
         "flags": more.get("flags", []),
@@ -75,7 +82,7 @@ def routes() -> list[dict[str, Any]]:
 
 def routes6() -> list[dict[str, Any]]:
     """The same for IPv6."""
-    local = [("2001:db8:18::1", 0), ("2001:db8:100::100", 0), ("2001:db8:19::1", 1)]
+    local = [("2001:db8:18::1", 0), (VIP6, 0), ("2001:db8:19::1", 1)]
     rows = [{"dst": a, "plen": 128, "kind": "local", "dev": dev} for a, dev in local]
     for dev in range(2):
         net = f"2001:db8:{18 + dev}::"
@@ -97,10 +104,11 @@ def configure(rig: FuzzRig) -> None:
 
 
 def settle(rig: FuzzRig, dev: int, last: int, static: bool = False) -> None:
-    """Make a host a known neighbour."""
+    """Make a host a known neighbour, by both its addresses."""
     mac = f"02:{'ab'[dev] * 2}:00:00:00:{last:02x}"
-    body = {"addr": f"198.{18 + dev}.0.{last}", "dev": dev, "mac": mac, "static": static}
-    rig.applier.apply("neigh.set", body)
+    for addr in (f"198.{18 + dev}.0.{last}", f"2001:db8:{18 + dev}::{last:x}"):
+        body = {"addr": addr, "dev": dev, "mac": mac, "static": static}
+        rig.applier.apply("neigh.set", body)
 
 
 def restore(rig: FuzzRig) -> None:

@@ -7,6 +7,7 @@ import random
 import pytest
 from click.testing import CliRunner
 from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Ether
 
 from ipvs.laddr import LaddrStats
@@ -17,8 +18,9 @@ from stack.drops import DROP_SLOTS
 from tools import fuzz_frames as frames
 from tools.fuzz import Fuzzer, main, show
 from tools.fuzz_checks import check_connections, check_nothing_left, check_packets, live
+from tools.fuzz_frames6 import with_sum
 from tools.fuzz_mutate import MUTATIONS, ROOM, mutate, repair
-from tools.fuzz_related import complaint, pieces
+from tools.fuzz_related import complaint, complaint6, in_tunnel, pieces
 from tools.fuzz_rig import FuzzError, FuzzRig
 
 PACKETS = 20_000 if JIT else 1_500
@@ -32,6 +34,7 @@ def test_fuzz(seed):
     # Deep enough: packets were forwarded, and many different things were wrong.
     assert result.sent > result.packets // 10 and len(result.drops) > 20
     assert "idle_end" in result.drops or not JIT, "no idle connection was told its end"
+    assert "icmp_low_mtu" in result.drops or not JIT, "no error about a tunnel was understood"
     six = [name for name in result.drops if name.startswith(("ip6_", "icmp6_", "nd_"))]
     assert len(six) > 12
 
@@ -159,12 +162,34 @@ def test_fragments_and_complaints_take_any_frame():
     rng = random.Random(4)
     for _ in range(300):
         frame = frames.fresh(rng.randrange(2), rng)
-        for made in (*pieces(frame, rng), complaint(frame, 0, rng)):
+        for made in (*pieces(frame, rng), complaint(frame, 0, rng), complaint6(frame, 0, rng)):
             if made[12:14] == b"\x08\x00":
                 assert frames.checksum(made[14 : 14 + (made[14] & 15) * 4]) == 0
     for size in (0, 13, 14, 33, 42, 100):
         assert pieces(bytes(size), rng) == [bytes(size)]
-        assert complaint(bytes(size), 1, rng) == bytes(size)
+        assert complaint(bytes(size), 1, rng) == complaint6(bytes(size), 1, rng) == bytes(size)
+
+
+@pytest.mark.parametrize("content", [IP, IPv6])
+@pytest.mark.parametrize("outer", [IP, IPv6])
+def test_complaints_about_tunnels(outer, content):
+    """To who sent them, with right checksums; the quotation lies at times."""
+    rng = random.Random(6)
+    sent = bytes(Ether() / outer() / content() / UDP() / bytes(100))
+    assert in_tunnel(sent)
+    at = 34 if outer is IP else 54
+    honest = 0
+    for _ in range(50):
+        made = (complaint if outer is IP else complaint6)(sent, 1, rng)
+        assert not in_tunnel(made) and Ether(made).payload.dst == outer(sent[14:]).src
+        quoted = made[at + 8 :]
+        assert quoted[: at - 14] == sent[14:at][: len(quoted)] or (outer is IP and quoted[9] == 1)
+        honest += sent[14:].startswith(quoted)
+        if outer is IP:
+            assert frames.checksum(made[at:]) == 0
+        else:
+            assert with_sum(made[22:38], made[38:54], 58, made[at:], 2) == made[at:]
+    assert 25 < honest < 50
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda m: m.__name__)
