@@ -39,6 +39,7 @@ from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
 from ipvs.toa import size_of
 from ipvs.tunnel import OUTER, send_in_tunnel
+from ipvs.tunnel6 import send_error_through
 from ipvs.tunnel_error import is_tunnel, relay
 from ipvs.tunnel_inner import ports4
 from runtime.intrinsics import load8, load16, load32, load64, store16, store32, store64
@@ -212,6 +213,8 @@ def _error_between(ipvs, packet, reference, icmp, length, l4):
         return IP_LOOP
     if Entry(entry).special & S_NAT64:
         return error_to_ipv6(ipvs, packet, entry, icmp, length, l4)
+    if Entry(entry).special & S_TUNNEL:
+        return send_error_through(ipvs, packet, entry)
     return ICMP_UNRELATED
 
 

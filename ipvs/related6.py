@@ -26,6 +26,7 @@ from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek6 import seek6
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
+from ipvs.tunnel6 import send_error_through
 from ipvs.tunnel_error import is_tunnel, relay6
 from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, WideSide, digest, same_addresses
 from runtime.intrinsics import copy, load8, load32, load64, store16, store64
@@ -136,7 +137,7 @@ def forward_error6(ipvs, packet, reference, icmp, length, l4):
     if e.special & S_NAT64:
         return error_to_ipv4(ipvs, packet, entry, icmp, length, l4)
     if e.special & S_TUNNEL:
-        return ICMP_UNRELATED
+        return send_error_through(ipvs, packet, entry)
     hop = next_hop(ipvs, entry, side)
     if hop < 0:
         return -hop
@@ -183,7 +184,7 @@ def receive_error6(ipvs, packet, handed, icmp, length):
         ports = swap_ports(echo_ports(l4, 1))
     else:
         ports = swap_ports(load32(l4)) | ((found & 0xFF) << 32) | SIX
-    # Turned in place: that is how packets arrive on the side the error comes from.
+    # Turned in place for now: how packets arrive on the side the error comes from.
     turn(quoted + IP6_SRC)
     addresses = digest(w.index + SEED_AT, quoted + IP6_SRC)
     hashed = tuple_hash(w.index + SEED_AT, addresses, ports)
@@ -192,6 +193,7 @@ def receive_error6(ipvs, packet, handed, icmp, length):
         entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
         at = entry + WIDE_AT + (reference & 1) * WIDE_SIDE
         if same_addresses(quoted + IP6_SRC, at):
+            turn(quoted + IP6_SRC)
             return forward_error6(ipvs, packet, reference, icmp, length, l4)
     owner = seek6(ipvs, k.mbuf, handed, quoted + IP6_SRC, ports)
     turn(quoted + IP6_SRC)

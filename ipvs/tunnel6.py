@@ -10,7 +10,7 @@ from ipvs.context import Ipvs, Packet
 from ipvs.entry import ENTRY_SIZE, Entry, swap_halves
 from ipvs.header64 import IP4_LEN, write_ipv4
 from ipvs.rewrite6 import write_addresses6
-from ipvs.steps import admit, count, mtu_towards, next_hop, send
+from ipvs.steps import admit, count, mtu_towards, next_hop, send, tally
 from ipvs.table import Table
 from ipvs.wide_entry import SIX
 from netdev.abi import Mbuf
@@ -66,6 +66,20 @@ def _wrap(ipvs, entry, packet, flow, hops, proto, total):
 
 
 @compiled
+def _send_wrapped(ipvs, packet, entry, hop, total):
+    """Send a packet of either family, ``total`` bytes, to neighbour ``hop``; 0 or a drop reason."""
+    k = Packet(packet)
+    l3 = k.data + ETHER_LEN
+    if load8(l3) >> 4 == 6:
+        ip = Ipv6(l3)
+        data = _wrap(ipvs, entry, packet, ip.flow, ip.hops, PROTO_IPV6, total)
+    else:
+        flow = (6 << 28) | (Ipv4(l3).tos << 20)
+        data = _wrap(ipvs, entry, packet, flow, Ipv4(l3).ttl, PROTO_IPIP, total)
+    return send(ipvs, hop, k.mbuf, data)
+
+
+@compiled
 def _inner6(ipvs, packet, entry, hop):
     """An IPv6 packet into the tunnel (RFC 2473 section 3, 6)."""
     w = Ipvs(ipvs)
@@ -84,7 +98,7 @@ def _inner6(ipvs, packet, entry, hop):
             return IP6_HOPS
         ip.hops -= 1
     count(ipvs, entry, 0, total)
-    return send(ipvs, hop, k.mbuf, _wrap(ipvs, entry, packet, ip.flow, ip.hops, PROTO_IPV6, total))
+    return _send_wrapped(ipvs, packet, entry, hop, total)
 
 
 @compiled
@@ -105,8 +119,7 @@ def _inner4(ipvs, packet, entry, hop):
             return IP_TTL
         decrement_ttl(ip.ptr)
     count(ipvs, entry, 0, total)
-    flow = (6 << 28) | (ip.tos << 20)
-    return send(ipvs, hop, k.mbuf, _wrap(ipvs, entry, packet, flow, ip.ttl, PROTO_IPIP, total))
+    return _send_wrapped(ipvs, packet, entry, hop, total)
 
 
 @compiled
@@ -118,6 +131,24 @@ def send_through(ipvs, packet, entry):
     if load8(Packet(packet).data + ETHER_LEN) >> 4 == 6:
         return _inner6(ipvs, packet, entry, hop)
     return _inner4(ipvs, packet, entry, hop)
+
+
+@compiled
+def send_error_through(ipvs, packet, entry):
+    """Send an ICMP error about the real server's answers to it; 0 or a drop reason.
+
+    As it came, for the server sent them as the virtual address.  It is no sign of life.
+    """
+    l3 = Packet(packet).data + ETHER_LEN
+    hop = next_hop(ipvs, entry, 0)
+    if hop < 0:
+        return -hop
+    six = load8(l3) >> 4 == 6
+    total = Ipv6(l3).payload + IP6_LEN if six else Ipv4(l3).total
+    if total > mtu_towards(ipvs, entry, 0, hop) - _outer_size(entry):
+        return IP6_TOO_BIG if six else IP_TOO_BIG
+    tally(ipvs, entry, 0, total)
+    return _send_wrapped(ipvs, packet, entry, hop, total)
 
 
 @compiled

@@ -7,7 +7,7 @@ import functools
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
     ICMPv6PacketTooBig,
@@ -30,6 +30,7 @@ from tests.topology6 import (
     conversation,
     dest6,
     error_frame,
+    frame6,
     from_server,
     network6,
     service6,
@@ -81,6 +82,18 @@ def test_rfc4443_errors_reach_the_sender_and_quote_what_it_sent(mode, proto, err
     right = error_frame(to_server(), (seen, SERVERS6[0]), error, quoted_like(back, answer, size))
     assert rig.exchange(0, frame) == [[], [right]]
     assert rig.drops() == before and rig.in_flight() == 0
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_a_dr_server_gets_errors_about_its_answers_as_they_came(kind):
+    """Its kernel knows its own packet in the quotation, or path MTU discovery fails."""
+    rig = rig_of("dr")
+    opening = frame6(FROM_CLIENT, (CLIENT6, VIP6), TCP(sport=999, dport=80))
+    rig.exchange(0, opening)
+    quoted = bytes(IPv6(src=VIP6, dst=CLIENT6) / TCP(sport=80, dport=999) / bytes(1100))
+    frame = error_frame(FROM_CLIENT, (ROUTER6, VIP6), ERRORS[kind], quoted)
+    right = error_frame(to_server(), (ROUTER6, VIP6), ERRORS[kind], quoted)
+    assert rig.exchange(0, frame) == [[], [right]]
 
 
 def quoted_like(forwarded, original, size):
