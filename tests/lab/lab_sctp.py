@@ -1,12 +1,12 @@
 """SCTP (RFC 9260) of hosts whose kernel has none: enough of it for an echo, over raw sockets.
 
 lab_sctp.py serve NAME PORT                     answer for ever, on all addresses of both families
-lab_sctp.py ask ADDRESS PORT COUNT SIZE [LEFT]  associations one after the other; prints JSON
+lab_sctp.py ask ADDRESS PORT COUNT LEFT SIZE... associations one after the other; prints JSON
 
-An association is set up with a cookie, carries one message of SIZE bytes and its echo, which tells
-the server's name and who asked, and is shut down (the LEFT last ones are not).  A message is one
-DATA chunk in one packet: large ones IP cuts into fragments.  Checksums are verified at both ends;
-a packet with a wrong one is as good as lost, and what is sent again is counted.
+An association is set up with a cookie, carries one message and its echo, which tells the server's
+name and who asked, and is shut down (the LEFT last ones are not).  A message is one DATA chunk in
+one packet, of the SIZEs in turn: large ones IP cuts into fragments.  Checksums are verified at both
+ends; a packet with a wrong one is as good as lost, and what is sent again is counted.
 """
 
 from __future__ import annotations
@@ -136,14 +136,14 @@ class Client:
         return name.decode(), source.decode()
 
 
-def ask(address: str, port: int, count: int, size: int, left: int = 0) -> dict[str, object]:
+def ask(address: str, port: int, count: int, left: int, *sizes: int) -> dict[str, object]:
     """Many associations; answers by server and by seen address, and how often was sent again."""
     client = Client(address, port)
     servers: Counter[str] = Counter()
     sources: Counter[str] = Counter()
     ports = itertools.count(random.randrange(10_000, 60_000))
     for number in range(count):
-        message = random.randbytes(size)
+        message = random.randbytes(sizes[number % len(sizes)])
         name, source = client.associate(next(ports), message, leave=number >= count - left)
         servers[name] += 1
         sources[source] += 1
