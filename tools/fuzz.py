@@ -19,22 +19,26 @@ import click
 
 from ipvs.table import Table
 from netdev.port import BURST
-from tools.fuzz_checks import check_connections, check_nothing_left, check_packets
+from tools.fuzz_checks import check_connections, check_nothing_left, check_packets, opened
 from tools.fuzz_frames import answer, fresh
 from tools.fuzz_frames6 import answer6, fresh6
 from tools.fuzz_mutate import mutate
 from tools.fuzz_mutate6 import mutate6
-from tools.fuzz_related import complaint, complaint6, in_tunnel, pieces
+from tools.fuzz_nd import neighbourly
+from tools.fuzz_pieces import pieces
+from tools.fuzz_related import complaint
 from tools.fuzz_rig import FuzzError, FuzzRig
+from tools.fuzz_services import SERVICES
 from tools.fuzz_setup import configure, disturb
 
 IPV6 = b"\x86\xdd"
-SHARE6 = 0.15  # of all frames, those that begin as IPv6 ones
+SHARE6, SHARE_ND = 0.4, 0.15  # of fresh frames those of IPv6; of these neighbour discovery
 
 
 @dataclass
 class Result:
-    """What a run came to: packets received, seconds, most connections at once, drops by name."""
+    """What a run came to: packets received, seconds, most connections at once, drops by name, and
+    numbers of the services that connections were opened of."""
 
     packets: int = 0
     seconds: float = 0.0
@@ -42,6 +46,7 @@ class Result:
     connections: int = 0
     created: int = 0
     drops: dict[str, int] = field(default_factory=dict)
+    opened: set[int] = field(default_factory=set)
 
 
 def later(frame: bytes, rng: random.Random) -> bytes:
@@ -75,14 +80,11 @@ class Fuzzer:
             chosen = rng.choice(sent)
             frame = (answer6 if chosen[12:14] == IPV6 else answer)(chosen, port, rng)
         elif choice < 0.35 and sent:
-            # Few of the frames are a tunnel's.
-            few = rng.choices(sent, k=5)
-            chosen = next(filter(in_tunnel, few), few[0])
-            frame = (complaint6 if chosen[12:14] == IPV6 else complaint)(chosen, port, rng)
+            frame = complaint(rng.choice(sent), port, rng)
         elif choice < 0.45 and self.history and port == 0:
             frame = later(rng.choice(self.history), rng)
         elif rng.random() < SHARE6:
-            frame = fresh6(port, rng)
+            frame = (neighbourly if rng.random() < SHARE_ND else fresh6)(port, rng)
         else:
             frame = fresh(port, rng)
             if port == 0:
@@ -118,6 +120,7 @@ class Fuzzer:
             if bursts % self.check_every == 0:
                 check_packets(self.rig)
                 check_connections(self.rig)
+                result.opened |= opened(self.rig)
         for port in ports:
             port.refuse = 0
         check_nothing_left(self.rig)
@@ -135,6 +138,9 @@ def show(result: Result) -> str:
         f"{result.packets} packets in {result.seconds:.1f} s ({rate:.0f}/s), {result.sent} sent",
         f"{result.connections} connections at most, {result.created} expired",
     ]
+    idle = [str(kind) for number, kind in enumerate(SERVICES) if number not in result.opened]
+    if idle:
+        rows.append(f"no connection of: {', '.join(idle)}")
     drops = sorted(result.drops.items(), key=lambda item: -item[1])
     return "\n".join([*rows, *(f"{count:>10}  {name}" for name, count in drops)])
 

@@ -17,8 +17,8 @@ from ipvs.table import Table, entry_of
 from netdev.port import Port
 from stack.neigh import NeighbourTable
 from tools.fuzz_rig import FuzzRig, require
+from tools.fuzz_services import DESTS, LADDRS, SERVERS_EACH
 
-DESTS, LADDRS = 64, 2  # numbers in use, see tools/fuzz_setup.py
 # Counted besides a packet's own fate: control packets and addresses that were not sent.
 NOT_PACKETS = ("no_mbuf", "icmp_rate", "toa_room", "uoa_room", "template_full")
 
@@ -52,6 +52,12 @@ def references(rig: FuzzRig) -> list[int]:
     return found
 
 
+def opened(rig: FuzzRig) -> set[int]:
+    """Numbers of the services that connections were opened of."""
+    stats = (DestStats(rig.context.dest_stats + i * STATS_SIZE) for i in range(DESTS))
+    return {number // SERVERS_EACH for number, dest in enumerate(stats) if dest.conns}
+
+
 def check_packets(rig: FuzzRig) -> None:
     """Every mbuf is free or waits for a neighbour; every packet was sent or dropped by name."""
     pool = rig.pool
@@ -79,11 +85,11 @@ def check_connections(rig: FuzzRig) -> int:
     sides = sum(2 if entry.flags & HASHED1 else 1 for entry in entries)
     found = references(rig)
     require(len(found) == len(set(found)) == sides, f"{len(found)} references, {sides} sides")
-    used = [0] * LADDRS
+    used = [0] * len(LADDRS)
     for entry in entries:
         if entry.laddr:
             used[entry.laddr - 1] += 1
-    for number in range(LADDRS):
+    for number in range(len(LADDRS)):
         stats: Any = LaddrStats(rig.context.laddr_stats + number * LADDR_STATS_SIZE)
         text = f"local address {number}: {stats.used} ports used, {used[number]} held"
         require(stats.used == used[number] and stats.used + stats.free == 64511, text)

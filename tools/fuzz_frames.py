@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 import struct
 
+from tools.fuzz_said import said, sctp
+from tools.fuzz_services import PORTS
+
 Random = random.Random
 MACS = (bytes.fromhex("020000000001"), bytes.fromhex("020000000002"))
 HOSTS = (bytes.fromhex("02aa00000002"), bytes.fromhex("02bb0000000b"))
 BROADCAST = b"\xff" * 6
 VIP = 0xC0000264  # 192.0.2.100
 NETS = (0xC6120000, 0xC6130000)  # 198.18.0.0/24 on port 0, 198.19.0.0/24 on port 1
-OURS = (VIP, NETS[0] + 1, NETS[1] + 1, NETS[1] + 200, NETS[1] + 201)
-SERVICE_PORTS = (80, 81, 82, 83, 84, 85, 86, 88, 53, 54, 56)
+OURS = (VIP, NETS[0] + 1, NETS[1] + 1, NETS[1] + 200, NETS[1] + 201, NETS[0] + 100)
+NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}  # of protocols
 ODD = (0, 0x7F000001, 0xE0000005, 0xFFFFFFFF, 0xF0000001, 0x08080808, 0xCB007109)
 
 
@@ -81,19 +84,30 @@ def _arp(port: int, rng: Random) -> bytes:
 
 def _icmp(port: int, rng: Random) -> tuple[int, int, int, bytes]:
     src = _host(port, rng)
-    dst = rng.choice((*OURS, _host(1 - port, rng)))
+    dst = rng.choice(OURS) if rng.random() < 0.6 else _host(1 - port, rng)
     kind = rng.choice((8, 8, 8, 0, 3, 5, 11, 13))
     body = struct.pack(">BBHI", kind, 0, 0, rng.getrandbits(32)) + rng.randbytes(rng.randrange(64))
     return src, dst, 1, body[:2] + struct.pack(">H", checksum(body)) + body[4:]
 
 
+def _far(port: int, rng: Random) -> int:
+    """Where packets go: a service, or from inside out."""
+    if rng.random() < 0.1:
+        return rng.choice((*OURS, *ODD, _host(1 - port, rng)))
+    if port == 1 and rng.random() < 0.5:
+        return rng.choice((_host(0, rng), 0xCB007109))
+    return VIP
+
+
 def _transport(port: int, rng: Random) -> tuple[int, int, int, bytes]:
-    src = _host(port, rng)
-    dst = VIP if rng.random() < 0.85 else rng.choice((*OURS, *ODD, _host(1 - port, rng)))
+    src, dst = _host(port, rng), _far(port, rng)
+    proto = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "sctp"))
     sport = rng.randrange(1024, 1024 + rng.choice((8, 512, 60000)))
-    dport = rng.choice(SERVICE_PORTS)
-    data = rng.randbytes(rng.choice((0, 1, 7, 64, 200, 1200)))
-    if (dport >= 80) == (rng.random() < 0.9):
+    dport = rng.choice(PORTS[proto, 4])
+    if proto == "sctp":
+        return src, dst, NUMBERS[proto], sctp(sport, dport, rng)
+    data = said(dport, rng)
+    if proto == "tcp":
         flags = rng.choice((2, 2, 2, 16, 24, 17, 4))
         return src, dst, 6, tcp(src, dst, sport, dport, flags, data)
     return src, dst, 17, udp(src, dst, sport, dport, data)
@@ -121,6 +135,11 @@ def fresh(port: int, rng: Random) -> bytes:
     return ether + b"\x08\x00" + ipv4(src, dst, proto, body, rng, options)
 
 
+def reply_flags(flags: int, rng: Random) -> int:
+    """TCP flags of an answer to a segment; most that open a connection are accepted."""
+    return 0x12 if flags == 2 and rng.random() < 0.7 else rng.choice((0x12, 16, 24, 17, 4))
+
+
 def answer(frame: bytes, port: int, rng: Random) -> bytes:
     """The other end's answer to a frame we sent out of ``port``; the frame if it has none."""
     if len(frame) < 42:
@@ -130,15 +149,20 @@ def answer(frame: bytes, port: int, rng: Random) -> bytes:
         mac = HOSTS[port][:5] + bytes([target & 0xFF])
         asker = int.from_bytes(frame[28:32], "big")
         return MACS[port] + mac + b"\x08\x06" + arp(2, target, mac, asker, MACS[port])
-    if frame[12:14] != b"\x08\x00" or frame[14] != 0x45:
-        return frame
-    if frame[23] not in (6, 17):
+    if len(frame) < 48 or frame[12:14] != b"\x08\x00" or frame[14] != 0x45:
         return frame
     src, dst = struct.unpack(">II", frame[26:34])
     sport, dport = struct.unpack(">HH", frame[34:38])
     if frame[23] == 6:
-        flags = rng.choice((0x12, 16, 24, 17, 4))
+        flags = reply_flags(frame[47], rng)
         body = tcp(dst, src, dport, sport, flags, rng.randbytes(rng.choice((0, 100))))
-    else:
+    elif frame[23] == 17:
         body = udp(dst, src, dport, sport, rng.randbytes(rng.randrange(100)))
+    elif frame[23] == 132:
+        body = sctp(dport, sport, rng)
+    elif frame[23] == 1 and frame[34] == 8:
+        body = b"\0\0\0\0" + frame[38:]
+        body = body[:2] + struct.pack(">H", checksum(body)) + body[4:]
+    else:
+        return frame
     return MACS[port] + frame[0:6] + b"\x08\x00" + ipv4(dst, src, frame[23], body, rng)

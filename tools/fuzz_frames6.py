@@ -6,7 +6,9 @@ import ipaddress
 import random
 import struct
 
-from tools.fuzz_frames import HOSTS, MACS, SERVICE_PORTS, checksum
+from tools.fuzz_frames import HOSTS, MACS, checksum, reply_flags
+from tools.fuzz_said import said, sctp
+from tools.fuzz_services import PORTS
 
 Random = random.Random
 
@@ -17,12 +19,11 @@ def _raw(text: str) -> bytes:
 
 NETS6 = (_raw("2001:db8:18::")[:8], _raw("2001:db8:19::")[:8])  # /64 of port 0 and 1
 VIP6 = _raw("2001:db8:100::100")
-OURS6 = (VIP6, NETS6[0] + bytes(7) + b"\1", NETS6[1] + bytes(7) + b"\1")
+OURS6 = (VIP6, NETS6[0] + bytes(7) + b"\1", NETS6[1] + bytes(7) + b"\1", _raw("2001:db8:18::100"))
 LINK = tuple(_raw("fe80::")[:8] + mac[:3] + b"\xff\xfe" + mac[3:] for mac in (*MACS, *HOSTS))
-ALL_NODES = _raw("ff02::1")
 ODD6 = tuple(map(_raw, ("::", "::1", "ff02::2", "ff01::1", "::ffff:192.0.2.1", "2001:db8:9::9")))
-TCP, UDP, ICMP6 = 6, 17, 58
-TUNNEL_TCP, TUNNEL_UDP = 88, 56  # services of VIP6, see tools/fuzz_setup.py
+TCP, UDP, ICMP6, SCTP = 6, 17, 58, 132
+SUM_AT = {TCP: 16, UDP: 6, ICMP6: 2}  # offset of the checksum
 EXTENSIONS = (0, 43, 44, 51, 60)
 
 
@@ -38,41 +39,16 @@ def with_sum(src: bytes, dst: bytes, proto: int, body: bytes, at: int) -> bytes:
     return body[:at] + struct.pack(">H", value or 0xFFFF) + body[at + 2 :]
 
 
-def _host(port: int, rng: Random) -> bytes:
+def host6(port: int, rng: Random) -> bytes:
+    """A host on the network of ``port``."""
     if rng.random() < 0.1:
         return LINK[2 + port]
     return NETS6[port] + bytes(7) + bytes([rng.choice((2, 2, 3, 11, 12, rng.randrange(256)))])
 
 
-def group_of(target: bytes) -> bytes:
-    """Solicited-node group of an address."""
-    return _raw("ff02::1:ff00:0")[:13] + target[13:]
-
-
-def group_mac(group: bytes) -> bytes:
-    """MAC address of a group."""
-    return b"\x33\x33" + group[12:]
-
-
-def _message(src: bytes, dst: bytes, kind: int, rest: bytes) -> bytes:
+def message(src: bytes, dst: bytes, kind: int, rest: bytes) -> bytes:
+    """An ICMPv6 message of a type, code 0."""
     return with_sum(src, dst, ICMP6, bytes([kind, 0, 0, 0]) + rest, 2)
-
-
-def _discovery(port: int, rng: Random) -> tuple[bytes, bytes]:
-    """(destination MAC, packet) of a solicitation, probe or advertisement."""
-    src, target = _host(port, rng), rng.choice((*OURS6, LINK[port]))
-    option = bytes([1, 1]) + HOSTS[port]
-    if rng.random() < 0.5:
-        dst = group_of(target)
-        if rng.random() < 0.15:
-            src, option = bytes(16), b""
-        body = _message(src, dst, 135, bytes(4) + target + option)
-        return group_mac(dst), ipv6(src, dst, ICMP6, body, 255)
-    flags = bytes([rng.choice((0x60, 0x40, 0x20, 0)), 0, 0, 0])
-    subject = rng.choice((src, src, target))
-    dst = ALL_NODES if flags[0] & 0x40 == 0 else OURS6[1 + port]
-    body = _message(src, dst, 136, flags + subject + bytes([2, 1]) + HOSTS[port])
-    return group_mac(dst) if dst == ALL_NODES else MACS[port], ipv6(src, dst, ICMP6, body, 255)
 
 
 def _extended(proto: int, body: bytes, rng: Random) -> tuple[int, bytes]:
@@ -86,55 +62,71 @@ def _extended(proto: int, body: bytes, rng: Random) -> tuple[int, bytes]:
     return proto, body
 
 
-def _ports(service: int, rng: Random) -> bytes:
-    """A client's port and mostly that of the IPv6 service."""
-    port = service if rng.random() < 0.75 else rng.choice(SERVICE_PORTS)
-    return struct.pack(">HH", rng.randrange(1024, 1200), port)
+def _far(port: int, rng: Random) -> bytes:
+    """Where packets go: a service, or from inside out."""
+    if rng.random() < 0.25:
+        return rng.choice((*OURS6, LINK[port], host6(1 - port, rng), *ODD6))
+    if port == 1 and rng.random() < 0.5:
+        return rng.choice((host6(0, rng), ODD6[-1]))
+    return VIP6
+
+
+def _transport(port: int, rng: Random) -> tuple[bytes, bytes, int, bytes]:
+    src, dst = host6(port, rng), _far(port, rng)
+    proto = rng.choice(("tcp", "tcp", "udp", "udp", "sctp"))
+    sport, dport = rng.randrange(1024, 1200), rng.choice(PORTS[proto, 6])
+    if proto == "sctp":
+        return src, dst, SCTP, sctp(sport, dport, rng)
+    ports, data = struct.pack(">HH", sport, dport), said(dport, rng)
+    if proto == "tcp":
+        flags = rng.choice((2, 2, 2, 16, 24, 17, 4))
+        head = ports + rng.randbytes(8) + bytes([0x50, flags, 0x20, 0, 0, 0, 0, 0])
+        return src, dst, TCP, with_sum(src, dst, TCP, head + data, 16)
+    head = ports + struct.pack(">HH", 8 + len(data), 0)
+    return src, dst, UDP, with_sum(src, dst, UDP, head + data, 6)
+
+
+def _icmp(port: int, rng: Random) -> tuple[bytes, bytes, int, bytes]:
+    src, dst = host6(port, rng), _far(port, rng)
+    kind = rng.choice((128, 128, 128, 129, 1, 2, 3, 4, 130, 133, 137))
+    rest = rng.randbytes(4 + rng.choice((0, 1, 8, 64, 200, 1200)))
+    return src, dst, ICMP6, message(src, dst, kind, rest)
 
 
 def fresh6(port: int, rng: Random) -> bytes:
-    """A valid IPv6 frame that arrives on ``port``."""
-    choice = rng.random()
-    if choice < 0.3:
-        mac, packet = _discovery(port, rng)
-        return mac + HOSTS[port] + b"\x86\xdd" + packet
-    src = _host(port, rng)
-    dst = rng.choice((*[VIP6] * 12, *OURS6, LINK[port], _host(1 - port, rng), *ODD6))
-    data = rng.randbytes(rng.choice((0, 1, 8, 64, 200, 1200)))
-    if choice < 0.5:
-        kind = rng.choice((128, 128, 128, 129, 1, 2, 3, 4, 130, 133, 137))
-        proto, body = ICMP6, _message(src, dst, kind, rng.randbytes(4) + data)
-    elif choice < 0.8:
-        ports = _ports(TUNNEL_TCP, rng)
-        flags = rng.choice((2, 2, 2, 16, 24, 17, 4))
-        head = ports + rng.randbytes(8) + bytes([0x50, flags, 0x20, 0, 0, 0, 0, 0])
-        proto, body = TCP, with_sum(src, dst, TCP, head + data, 16)
-    else:
-        ports = _ports(TUNNEL_UDP, rng)
-        head = ports + struct.pack(">HH", 8 + len(data), 0)
-        proto, body = UDP, with_sum(src, dst, UDP, head + data, 6)
+    """A valid IPv6 frame that arrives on ``port``, but for those of tools/fuzz_nd.py."""
+    src, dst, proto, body = (_icmp if rng.random() < 0.2 else _transport)(port, rng)
     if rng.random() < 0.2:
         proto, body = _extended(proto, body, rng)
-    mac = group_mac(dst) if dst[0] == 0xFF else MACS[port]
+    mac = b"\x33\x33" + dst[12:] if dst[0] == 0xFF else MACS[port]
     packet = ipv6(src, dst, proto, body, rng.choice((64, 64, 255, 1, 2)))
     return mac + HOSTS[port] + b"\x86\xdd" + packet
 
 
 def answer6(frame: bytes, port: int, rng: Random) -> bytes:
     """The other end's answer to an IPv6 frame we sent out of ``port``; the frame if it has none."""
-    if len(frame) < 78 or frame[20] not in (TCP, UDP, ICMP6):
+    proto = frame[20]
+    if len(frame) < 78 or proto not in (TCP, UDP, SCTP, ICMP6):
         return frame
     src, dst = frame[22:38], frame[38:54]
-    if frame[20] == ICMP6:
+    if proto == ICMP6:
+        if frame[54] == 128:
+            return _back(frame, port, ipv6(dst, src, ICMP6, message(dst, src, 129, frame[58:])))
         if frame[54] != 135:
             return frame
         target = frame[62:78]
-        body = _message(target, src, 136, b"\x60\0\0\0" + target + bytes([2, 1]) + HOSTS[port])
+        body = message(target, src, 136, b"\x60\0\0\0" + target + bytes([2, 1]) + HOSTS[port])
         packet = ipv6(target, src, ICMP6, body, 255)
         return MACS[port] + HOSTS[port] + b"\x86\xdd" + packet
-    segment = bytearray(frame[54:])
-    segment[0:2], segment[2:4] = segment[2:4], segment[0:2]
-    if frame[20] == TCP:
-        segment[13] = rng.choice((0x12, 16, 24, 17, 4))
-    fixed = with_sum(dst, src, frame[20], bytes(segment), 16 if frame[20] == TCP else 6)
-    return MACS[port] + frame[0:6] + b"\x86\xdd" + ipv6(dst, src, frame[20], fixed)
+    sport, dport = struct.unpack(">HH", frame[54:58])
+    if proto == SCTP:
+        return _back(frame, port, ipv6(dst, src, SCTP, sctp(dport, sport, rng)))
+    segment = bytearray(frame[56:58] + frame[54:56] + frame[58:])
+    if proto == TCP:
+        segment[13] = reply_flags(segment[13], rng)
+    fixed = with_sum(dst, src, proto, bytes(segment), SUM_AT[proto])
+    return _back(frame, port, ipv6(dst, src, proto, fixed))
+
+
+def _back(frame: bytes, port: int, packet: bytes) -> bytes:
+    return MACS[port] + frame[0:6] + b"\x86\xdd" + packet

@@ -9,6 +9,7 @@ import random
 import struct
 from collections.abc import Callable
 
+from tools.crc32c import checked
 from tools.fuzz_frames import ODD, OURS, checksum
 
 Random = random.Random
@@ -59,7 +60,7 @@ def _ttl(frame: bytearray, rng: Random) -> None:
 
 
 def _protocol(frame: bytearray, rng: Random) -> None:
-    _put(frame, 23, bytes([rng.choice((1, 6, 17, rng.randrange(256)))]))
+    _put(frame, 23, bytes([rng.choice((1, 6, 17, 132, rng.randrange(256)))]))
 
 
 def _address(frame: bytearray, rng: Random) -> None:
@@ -73,6 +74,11 @@ def _address(frame: bytearray, rng: Random) -> None:
 def _ports(frame: bytearray, rng: Random) -> None:
     port = rng.choice((0, 80, 0xFFFF, 1025, rng.getrandbits(16)))
     _put(frame, rng.choice((34, 36)), struct.pack(">H", port))
+
+
+def _chunk(frame: bytearray, rng: Random) -> None:
+    """Type, flags or length of an SCTP packet's first chunk."""
+    _put(frame, 46 + rng.randrange(4), bytes([rng.choice((*EDGES, rng.randrange(16)))]))
 
 
 def _flags(frame: bytearray, rng: Random) -> None:
@@ -116,12 +122,12 @@ def _noise(frame: bytearray, rng: Random) -> None:
 MUTATIONS: tuple[Callable[[bytearray, Random], None], ...] = (
     *(_truncate, _extend, _flip, _head_byte, _total, _header_length, _fragment, _ttl),
     *(_protocol, _address, _ports, _flags, _offset, _udp_length, _options, _macs),
-    *(_ether_type, _noise, _flags, _ports, _total, _truncate),
+    *(_ether_type, _noise, _flags, _ports, _total, _truncate, _chunk),
 )
 
 
 def repair(frame: bytearray) -> None:
-    """Make the IPv4 header checksum right, if there is a header."""
+    """Make the checksums of an IPv4 header and of a whole SCTP packet right, if they are there."""
     if len(frame) < 34:
         return
     size = (frame[14] & 15) * 4
@@ -129,6 +135,15 @@ def repair(frame: bytearray) -> None:
         return
     frame[24:26] = b"\0\0"
     frame[24:26] = struct.pack(">H", checksum(bytes(frame[14 : 14 + size])))
+    end = 14 + struct.unpack(">H", frame[16:18])[0]
+    if frame[23] == 132 and not frame[20] & 0x3F and not frame[21]:
+        repair_sctp(frame, 14 + size, end)
+
+
+def repair_sctp(frame: bytearray, begin: int, end: int) -> None:
+    """Make the checksum of an SCTP packet right, if its header is there."""
+    if begin + 12 <= end <= len(frame):
+        frame[begin:end] = checked(bytes(frame[begin:end]))
 
 
 def mutate(frame: bytes, rng: Random) -> bytes:

@@ -6,12 +6,20 @@ import random
 import struct
 from collections.abc import Callable
 
-from tools.fuzz_frames6 import ICMP6, LINK, ODD6, OURS6, TCP, UDP, with_sum
-from tools.fuzz_mutate import ROOM, _extend, _flip, _macs, _noise, _put, _truncate
+from tools.fuzz_frames6 import LINK, ODD6, OURS6, SCTP, SUM_AT, with_sum
+from tools.fuzz_mutate import (
+    ROOM,
+    _extend,
+    _flip,
+    _macs,
+    _noise,
+    _put,
+    _truncate,
+    repair_sctp,
+)
 
 Random = random.Random
-NEXT = (0, 43, 44, 50, 51, 58, 59, 60, 6, 17, 41, 135)
-CHECKSUM_AT = {TCP: 16, UDP: 6, ICMP6: 2}
+NEXT = (0, 43, 44, 50, 51, 58, 59, 60, 6, 17, 41, 132, 135)
 
 
 def _length(frame: bytearray, rng: Random) -> None:
@@ -63,11 +71,13 @@ MUTATIONS: tuple[Callable[[bytearray, Random], None], ...] = (
 
 def repair6(frame: bytearray) -> None:
     """Make the checksum of what directly follows the fixed header right, if it has one."""
-    at = CHECKSUM_AT.get(frame[20]) if len(frame) >= 54 else None
-    if at is None:
+    if len(frame) < 54:
         return
     end = 54 + struct.unpack(">H", frame[18:20])[0]
-    if 54 + at + 2 <= end <= len(frame):
+    if frame[20] == SCTP:
+        repair_sctp(frame, 54, end)
+    at = SUM_AT.get(frame[20])
+    if at is not None and 54 + at + 2 <= end <= len(frame):
         src, dst, body = bytes(frame[22:38]), bytes(frame[38:54]), bytes(frame[54:end])
         frame[54:end] = with_sum(src, dst, frame[20], body, at)
 

@@ -14,6 +14,7 @@ from ipvs.datagrams import age_datagrams
 from ipvs.expire import expire
 from ipvs.loop import flush_ports
 from ipvs.poll import poll_ports
+from ipvs.sweep import sweep
 from ipvs.worker import Worker, shared_offsets
 from netdev.abi import HEADROOM, FastPathStruct
 from netdev.port import Port
@@ -60,6 +61,7 @@ class Pool:
 
     def take(self, frame: bytes, segments: int = 1) -> int:
         """Address of an mbuf that holds ``frame``."""
+        require(len(frame) <= ROOM, f"a frame of {len(frame)} bytes fits no mbuf")
         number = self.free.popleft()
         self.out[number] = 1
         at = number * STRIDE
@@ -167,7 +169,7 @@ class FuzzPort:
 class FuzzRig:
     """One worker, two ports, ``capacity`` connections, ``mbufs`` packet buffers."""
 
-    def __init__(self, capacity: int = 1024, mbufs: int = 1024) -> None:
+    def __init__(self, capacity: int = 4096, mbufs: int = 1024) -> None:
         self.pool = Pool(mbufs)
         self.ports = [FuzzPort(self.pool, index) for index in range(2)]
         _, size = shared_offsets()
@@ -198,6 +200,7 @@ class FuzzRig:
         expire(self.address, 64)
         age(self.context.stack, 64)
         age_datagrams(self.address, 64)
+        sweep(self.address, 16)
         flush_ports(self.context.stack)
         drain(self.stack.events)
         if self.pool.errors:

@@ -5,32 +5,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Iterator
 from typing import NamedTuple
+
+from tools.crc32c import checked
 
 SCTP = 132
 DATA, INIT, INIT_ACK, SACK, SHUTDOWN, SHUTDOWN_ACK = 0, 1, 2, 3, 7, 8
 COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE = 10, 11, 14
 COOKIE = 7  # type of a parameter
 IP_PKTINFO = 8  # linux/in.h
-
-
-def _steps() -> Iterator[int]:
-    for state in range(256):
-        for _ in range(8):
-            state = (state >> 1) ^ (0x82F63B78 if state & 1 else 0)
-        yield state
-
-
-STEPS = tuple(_steps())
-
-
-def crc32c(data: bytes) -> int:
-    """The checksum of RFC 9260 appendix A."""
-    state = 0xFFFFFFFF
-    for byte in data:
-        state = (state >> 8) ^ STEPS[(state ^ byte) & 255]
-    return state ^ 0xFFFFFFFF
 
 
 def chunk(kind: int, content: bytes = b"", flags: int = 0) -> bytes:
@@ -52,7 +35,7 @@ class Packet(NamedTuple):
 
 def parse(raw: bytes, source: str, target: str) -> Packet | None:
     """A received packet, None when its checksum or form is wrong."""
-    if len(raw) < 12 or crc32c(raw[:8] + bytes(4) + raw[12:]) != struct.unpack("<I", raw[8:12])[0]:
+    if len(raw) < 12 or checked(raw) != raw:
         return None
     sport, dport, tag = struct.unpack("!HHI", raw[:8])
     chunks, at = {}, 12
@@ -77,8 +60,7 @@ class Raw:
     def send(self, target: str, ports: tuple[int, int], tag: int, *chunks: bytes,
              source: str | None = None) -> None:  # fmt: skip
         """Send a packet, from the address ``source``."""
-        raw = struct.pack("!HHII", *ports, tag, 0) + b"".join(chunks)
-        raw = raw[:8] + struct.pack("<I", crc32c(raw)) + raw[12:]
+        raw = checked(struct.pack("!HHII", *ports, tag, 0) + b"".join(chunks))
         family = socket.AF_INET6 if ":" in target else socket.AF_INET
         ancillary = []
         if source is not None:
