@@ -15,7 +15,7 @@ BROADCAST = b"\xff" * 6
 VIP = 0xC0000264  # 192.0.2.100
 NETS = (0xC6120000, 0xC6130000)  # 198.18.0.0/24 on port 0, 198.19.0.0/24 on port 1
 OURS = (VIP, NETS[0] + 1, NETS[1] + 1, NETS[1] + 200, NETS[1] + 201, NETS[0] + 100)
-NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}  # of protocols
+SCTP = 132
 ODD = (0, 0x7F000001, 0xE0000005, 0xFFFFFFFF, 0xF0000001, 0x08080808, 0xCB007109)
 
 
@@ -105,7 +105,7 @@ def _transport(port: int, rng: Random) -> tuple[int, int, int, bytes]:
     sport = rng.randrange(1024, 1024 + rng.choice((8, 512, 60000)))
     dport = rng.choice(PORTS[proto, 4])
     if proto == "sctp":
-        return src, dst, NUMBERS[proto], sctp(sport, dport, rng)
+        return src, dst, SCTP, sctp(sport, dport, rng)
     data = said(dport, rng)
     if proto == "tcp":
         flags = rng.choice((2, 2, 2, 16, 24, 17, 4))
@@ -126,7 +126,7 @@ def fresh(port: int, rng: Random) -> bytes:
     else:
         src, dst, proto, body = _transport(port, rng)
     if choice > 0.99:
-        proto = rng.choice((2, 47, 50, 132))
+        proto = rng.choice((2, 47, 50, SCTP))
     options = b""
     if choice > 0.95:
         options = rng.choice(
@@ -158,7 +158,7 @@ def answer(frame: bytes, port: int, rng: Random) -> bytes:
         body = tcp(dst, src, dport, sport, flags, rng.randbytes(rng.choice((0, 100))))
     elif frame[23] == 17:
         body = udp(dst, src, dport, sport, rng.randbytes(rng.randrange(100)))
-    elif frame[23] == 132:
+    elif frame[23] == SCTP:
         body = sctp(dport, sport, rng)
     elif frame[23] == 1 and frame[34] == 8:
         body = b"\0\0\0\0" + frame[38:]

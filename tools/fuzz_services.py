@@ -37,7 +37,7 @@ class Kind:
         return f"{self.proto}:{self.port} {self.mode} {self.pair}"
 
 
-def _alike(pair: str, modes: dict[str, int], **more: Any) -> tuple[Kind, ...]:
+def _sctp(pair: str, modes: dict[str, int], **more: Any) -> tuple[Kind, ...]:
     """SCTP services of the modes on ports."""
     return tuple(Kind("sctp", port, mode, pair, more=more) for mode, port in modes.items())
 
@@ -63,8 +63,8 @@ SERVICES: tuple[Kind, ...] = (
     Kind("udp", 443, "fullnat", servers=3, more={"flags": ["quic"]}),
     Kind("udp", 444, "dr", more={"flags": ["quic"], "quic_lb": (3, 1)}),
     Kind("udp", 0, "fullnat", more={"persistent": 2}),
-    *_alike("44", {"fullnat": 9, "nat": 10, "dr": 11, "tunnel": 12}),
-    *_alike("46", {"tunnel": 13}),
+    *_sctp("44", {"fullnat": 9, "nat": 10, "dr": 11, "tunnel": 12}),
+    *_sctp("46", {"tunnel": 13}),
     Kind("tcp", 80, "fullnat", "66", servers=3, more={"conn_timeout": 2}),
     Kind("tcp", 81, "nat", "66", more={"conn_timeout": 2}),
     Kind("tcp", 82, "dr", "66"),
@@ -82,8 +82,8 @@ SERVICES: tuple[Kind, ...] = (
     Kind("udp", 58, "fullnat", "64", more={"flags": ["ops"]}),
     Kind("udp", 59, "tunnel", "66", more={"flags": ["ops"]}),
     Kind("udp", 443, "fullnat", "66", more={"flags": ["quic"]}),
-    *_alike("66", {"fullnat": 9, "nat": 10, "dr": 11, "tunnel": 12}),
-    *_alike("64", {"fullnat": 13, "tunnel": 14}, conn_timeout=5),
+    *_sctp("66", {"fullnat": 9, "nat": 10, "dr": 11, "tunnel": 12}),
+    *_sctp("64", {"fullnat": 13, "tunnel": 14}, conn_timeout=5),
     *(
         Kind(proto, 0, "snat", "44", 1, more={"conn_timeout": 2})
         for proto in ("tcp", "udp", "sctp", "icmp")

@@ -45,7 +45,8 @@ def configure(rig: FuzzRig) -> None:
         rig.applier.apply("laddr.set", {"id": number, "addr": address, "dev": dev})
     for number in range(len(SERVICES)):
         rig.applier.apply("svc.set", service_record(number))
-    rig.applier.apply("param.set", {"neigh_queue": 32})
+    tells = {"toa": 1, "new_isn": 1, "uoa_packets": 2}  # from the start: changes come rarely
+    rig.applier.apply("param.set", {"neigh_queue": 32} | tells)
     for dev, last in ((0, 2), (1, 11), (1, 12)):
         settle(rig, dev, last)
 
