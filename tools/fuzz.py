@@ -79,7 +79,7 @@ class Fuzzer:
         if choice < 0.3 and sent:
             chosen = rng.choice(sent)
             frame = (answer6 if chosen[12:14] == IPV6 else answer)(chosen, port, rng)
-        elif choice < 0.35 and sent:
+        elif choice < 0.37 and sent:
             frame = complaint(rng.choice(sent), port, rng)
         elif choice < 0.45 and self.history and port == 0:
             frame = later(rng.choice(self.history), rng)

@@ -155,7 +155,7 @@ def answer(frame: bytes, port: int, rng: Random) -> bytes:
     sport, dport = struct.unpack(">HH", frame[34:38])
     if frame[23] == 6:
         flags = reply_flags(frame[47], rng)
-        body = tcp(dst, src, dport, sport, flags, rng.randbytes(rng.choice((0, 100))))
+        body = tcp(dst, src, dport, sport, flags, said(sport, rng))
     elif frame[23] == 17:
         body = udp(dst, src, dport, sport, rng.randbytes(rng.randrange(100)))
     elif frame[23] == SCTP:

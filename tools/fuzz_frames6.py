@@ -123,7 +123,8 @@ def answer6(frame: bytes, port: int, rng: Random) -> bytes:
         return _back(frame, port, ipv6(dst, src, SCTP, sctp(dport, sport, rng)))
     segment = bytearray(frame[56:58] + frame[54:56] + frame[58:])
     if proto == TCP:
-        segment[13] = reply_flags(segment[13], rng)
+        flags = reply_flags(segment[13], rng)
+        segment = segment[:12] + bytes([0x50, flags]) + segment[14:20] + said(sport, rng)
     fixed = with_sum(dst, src, proto, bytes(segment), SUM_AT[proto])
     return _back(frame, port, ipv6(dst, src, proto, fixed))
 

@@ -72,4 +72,4 @@ def said(dport: int, rng: Random) -> bytes:
         return _quic(rng)
     if rng.random() < (0.5 if dport in (55, 86, 87) else 0.02):
         return _proxy(rng)
-    return rng.randbytes(rng.choice((0, 1, 7, 64, 200, 1200)))
+    return rng.randbytes(rng.choice((0, 1, 7, 64, 200, 1200, 1400)))

@@ -11,6 +11,8 @@ from tools.fuzz_frames6 import LINK
 from tools.fuzz_rig import FuzzRig
 from tools.fuzz_services import LADDRS, SERVICES, VIPS, service_record
 
+NARROW = (3, 12)  # hosts of the networks that take small packets only
+
 
 def routes() -> list[dict[str, Any]]:
     """Routes of the fuzzed worker."""
@@ -19,9 +21,9 @@ def routes() -> list[dict[str, Any]]:
     rows = [{"dst": a, "plen": 32, "kind": "local", "dev": dev} for a, dev in local]
     for dev in range(2):
         net = f"198.{18 + dev}.0"
-        rows.append(
-            {"dst": f"{net}.0", "plen": 24, "kind": "link", "dev": dev, "src": f"{net}.1"},
-        )
+        way: dict[str, Any] = {"kind": "link", "dev": dev, "src": f"{net}.1"}
+        rows.append(way | {"dst": f"{net}.0", "plen": 24})
+        rows.append(way | {"dst": f"{net}.{NARROW[dev]}", "plen": 32, "mtu": 600})
     gateway = {"dst": "203.0.113.0", "plen": 24, "kind": "gateway", "dev": 0}
     return [*rows, gateway | {"via": "198.18.0.254"}, *routes6()]
 
@@ -33,7 +35,9 @@ def routes6() -> list[dict[str, Any]]:
     rows = [{"dst": a, "plen": 128, "kind": "local", "dev": dev} for a, dev in local]
     for dev in range(2):
         net = f"2001:db8:{18 + dev}::"
-        rows.append({"dst": net, "plen": 64, "kind": "link", "dev": dev, "src": f"{net}1"})
+        way: dict[str, Any] = {"kind": "link", "dev": dev, "src": f"{net}1"}
+        rows.append(way | {"dst": net, "plen": 64})
+        rows.append(way | {"dst": f"{net}{NARROW[dev]:x}", "plen": 128, "mtu": 1280})
     gateway = {"dst": "2001:db8:9::", "plen": 48, "kind": "gateway", "dev": 0}
     return [*rows, gateway | {"via": "2001:db8:18::fe"}]
 
