@@ -26,7 +26,7 @@ from tools.fuzz_mutate import mutate
 from tools.fuzz_mutate6 import mutate6
 from tools.fuzz_nd import neighbourly
 from tools.fuzz_pieces import pieces
-from tools.fuzz_related import complaint
+from tools.fuzz_related import complaint, in_tunnel
 from tools.fuzz_rig import FuzzError, FuzzRig
 from tools.fuzz_services import SERVICES
 from tools.fuzz_setup import configure, disturb
@@ -80,7 +80,8 @@ class Fuzzer:
             chosen = rng.choice(sent)
             frame = (answer6 if chosen[12:14] == IPV6 else answer)(chosen, port, rng)
         elif choice < 0.37 and sent:
-            frame = complaint(rng.choice(sent), port, rng)
+            few = rng.choices(sent, k=3)  # few of the frames are a tunnel's
+            frame = complaint(next(filter(in_tunnel, few), few[0]), port, rng)
         elif choice < 0.45 and self.history and port == 0:
             frame = later(rng.choice(self.history), rng)
         elif rng.random() < SHARE6:

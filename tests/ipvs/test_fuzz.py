@@ -34,6 +34,7 @@ def test_fuzz(seed):
     # Deep enough: packets were forwarded, and many different things were wrong.
     assert result.sent > result.packets // 10 and len(result.drops) > 20
     assert "idle_end" in result.drops or not JIT, "no idle connection was told its end"
+    assert "icmp_low_mtu" in result.drops or not JIT, "no error about a tunnel was understood"
     six = [name for name in result.drops if name.startswith(("ip6_", "icmp6_", "nd_"))]
     assert len(six) > 12
     parts = [name for name in result.drops if name.startswith(("frag_", "sctp_", "mld_"))]

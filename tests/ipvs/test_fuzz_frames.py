@@ -17,12 +17,12 @@ from tests.fragments6 import joined6
 from tools import fuzz_frames as frames
 from tools import fuzz_mutate, fuzz_mutate6, fuzz_pieces
 from tools.fuzz_checks import check_nothing_left, check_packets
-from tools.fuzz_frames6 import answer6, fresh6
+from tools.fuzz_frames6 import answer6, fresh6, with_sum
 from tools.fuzz_mutate import ROOM, mutate, repair
 from tools.fuzz_mutate6 import mutate6, repair6
 from tools.fuzz_nd import neighbourly
 from tools.fuzz_pieces import pieces
-from tools.fuzz_related import complaint
+from tools.fuzz_related import complaint, in_tunnel
 from tools.fuzz_rig import FuzzRig
 from tools.fuzz_said import sctp
 from tools.fuzz_setup import configure
@@ -103,6 +103,28 @@ def test_fragments_and_complaints_take_any_frame():
     for size in (0, 13, 14, 33, 42, 100):
         assert pieces(bytes(size), rng) == [bytes(size)]
         assert complaint(bytes(size), 1, rng) == bytes(size)
+
+
+@pytest.mark.parametrize("content", [IP, IPv6])
+@pytest.mark.parametrize("outer", [IP, IPv6])
+def test_complaints_about_tunnels(outer, content):
+    """To who sent them, with right checksums; the quotation lies at times."""
+    rng = random.Random(6)
+    sent = bytes(Ether() / outer() / content() / UDP() / bytes(100))
+    assert in_tunnel(sent)
+    at = 34 if outer is IP else 54
+    honest = 0
+    for _ in range(50):
+        made = complaint(sent, 1, rng)
+        assert not in_tunnel(made) and Ether(made).payload.dst == outer(sent[14:]).src
+        quoted = made[at + 8 :]
+        assert quoted[: at - 14] == sent[14:at][: len(quoted)] or (outer is IP and quoted[9] == 1)
+        honest += sent[14:].startswith(quoted)
+        if outer is IP:
+            assert frames.checksum(made[at:]) == 0
+        else:
+            assert with_sum(made[22:38], made[38:54], 58, made[at:], 2) == made[at:]
+    assert 25 < honest < 50
 
 
 def test_fragments_that_do_not_lie_are_the_packet(monkeypatch):
