@@ -20,10 +20,18 @@ from netdev import eal
 from netdev.eal import DpdkError
 from perf.errors import PerfError
 from runtime.supervise_launch import die_with_parent
+from runtime.tidy_end import ending_tidily
 from tools.daemon.plan import file_prefix
 
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count(1)
+
+
+def check_cpu(cpu: int | None) -> None:
+    """PerfError when this process may not run on ``cpu``."""
+    allowed = os.sched_getaffinity(0)
+    if cpu is not None and cpu not in allowed:
+        raise PerfError(f"--cpu {cpu}: this process may use {', '.join(map(str, sorted(allowed)))}")
 
 
 class Child:
@@ -33,12 +41,17 @@ class Child:
     """
 
     def __init__(self, function: str, job: dict[str, Any]) -> None:
+        check_cpu(job.get("cpu"))
         read, write = os.pipe()
         self._name = f"perf{os.getpid()}-{next(_numbers)}"
         text = json.dumps({**job, "name": self._name})
         words = [sys.executable, "-m", "perf.child", function, str(write), text, str(os.getpid())]
         self._reader = os.fdopen(read)
-        self._process = subprocess.Popen(words, cwd=ROOT, pass_fds=(write,), stdin=subprocess.PIPE)
+        self._finished = False
+        # A group of its own: a terminal's Ctrl-C is for us, who end it then.
+        self._process = subprocess.Popen(
+            words, cwd=ROOT, pass_fds=(write,), stdin=subprocess.PIPE, process_group=0
+        )
         os.close(write)
 
     def _line(self) -> Any:
@@ -49,6 +62,7 @@ class Child:
             raise PerfError(f"the measuring process ended with {how} and no result")
         answer = json.loads(text)
         if "error" in answer:
+            self._finished = True
             raise PerfError(answer["error"])
         return answer["result"]
 
@@ -64,11 +78,15 @@ class Child:
 
     def result(self) -> Any:
         """What the function returned.  Raises PerfError with its error, or how it died."""
-        return self._line()
+        found = self._line()
+        self._finished = True
+        return found
 
     def end(self) -> None:
         """Stop it if it still runs; remove what DPDK leaves of a killed process."""
         assert self._process.stdin is not None
+        if not self._finished:
+            self._process.kill()
         self._process.stdin.close()
         self._reader.close()
         try:
@@ -95,11 +113,12 @@ def gate() -> float:
 
 def in_child(function: str, job: dict[str, Any]) -> Any:
     """Run ``MODULE:FUNCTION`` on ``job`` in a process of its own; its result.  PerfError."""
-    child = Child(function, job)
-    try:
-        return child.result()
-    finally:
-        child.end()
+    with ending_tidily():
+        child = Child(function, job)
+        try:
+            return child.result()
+        finally:
+            child.end()
 
 
 def main() -> int:

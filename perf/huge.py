@@ -8,6 +8,7 @@ from pathlib import Path
 
 from netdev.eal import DpdkError
 from perf.errors import PerfError
+from runtime.tidy_end import ending_tidily
 from tools.daemon import hugepages
 
 PAGE = 2 << 20
@@ -41,14 +42,22 @@ def _give_back(added: int) -> None:
 
 @contextmanager
 def reserved(pages: int) -> Iterator[None]:
-    """``pages`` free pages inside the block.  Raises PerfError with the command that would help."""
+    """``pages`` free pages inside the block.  Raises PerfError with the command that would help.
+
+    They go back however the block ends: SIGTERM and SIGHUP are exceptions inside.
+    """
+    with ending_tidily():
+        yield from _held(pages)
+
+
+def _held(pages: int) -> Iterator[None]:
     added = 0
     try:
         before = _total()
         if _obtainable() < pages:
             raise PerfError(
                 f"{pages} hugepages of 2 MB ({pages * PAGE >> 20} MB) needed, this machine "
-                f"can give {_obtainable()}: make the table smaller (--table) or free memory"
+                f"can give {_obtainable()}: make the table smaller (--table, --sessions) or free memory"
             )
         try:
             hugepages.ensure(pages)

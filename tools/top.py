@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import click
 
+from runtime.tidy_end import ending_tidily
 from tools.client import ControlClient, ControlError, DaemonDown, Transport, socket_path
 from tools.launch import default_name
 from tools.top_sample import Sample, compare, read
@@ -39,24 +38,6 @@ def screen(blocks: list[list[str]], columns: int, rows: int) -> str:
 def page(blocks: list[list[str]]) -> str:
     """The blocks as text for files and pipes."""
     return "\n\n".join("\n".join(block) for block in blocks) + "\n\n"
-
-
-def _leave(signum: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + signum)
-
-
-@contextlib.contextmanager
-def _ending_tidily() -> Iterator[None]:
-    """Signals that end the program become exceptions, so that what was switched on goes off."""
-    kept = {}
-    for signum in (signal.SIGTERM, signal.SIGHUP):
-        with contextlib.suppress(ValueError):  # not the main thread
-            kept[signum] = signal.signal(signum, _leave)
-    try:
-        yield
-    finally:
-        for signum, handler in kept.items():
-            signal.signal(signum, handler)
 
 
 def watch(
@@ -100,7 +81,7 @@ def _as_text(blocks: list[list[str]]) -> None:
 def run(transport: Transport, count: int | None, interval: float, stages: bool) -> str | None:
     """Watch on this terminal (or pipe) until done or interrupted; a failure's text, or None."""
     full = sys.stdout.isatty() and count is None
-    with _ending_tidily():
+    with ending_tidily():
         try:
             if full:
                 sys.stdout.write(ENTER)

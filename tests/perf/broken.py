@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
+from pathlib import Path
 
 from ipvs.context import Ipvs
 from perf import live, replay_run, route_loops, routes_run
@@ -45,6 +47,12 @@ def wrong_statistics(job):
 def crash(job):
     """Dies."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stay(job):
+    """Says that it runs, and does so until it is ended."""
+    Path(job["mark"]).write_text(str(os.getpid()))
+    time.sleep(60)
 
 
 def crash_late(job):
