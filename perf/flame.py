@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from perf import flame_record, flame_stacks, network, options
+from perf import flame_record, flame_stacks, network, options, ways
 from perf.errors import PerfError
 from perf.flame_code import Code
 from perf.flame_host import loaded_worker
@@ -37,8 +37,9 @@ def _worker(pid: int | None, job: dict[str, Any]) -> Iterator[tuple[int, str]]:
         return
     with tempfile.TemporaryDirectory(prefix="dpvs-perf-") as scrap:
         case = generate(
-            Path(scrap), job["flows"], job["mode"], job["proto"], False, job["both"], TABLE
-        )
+            Path(scrap), job["flows"], job["mode"], job["proto"], False, job["both"], TABLE,
+            ways.family_of(job),
+        )  # fmt: skip
         more = {"pcap": str(case.path), "mac": case.mac.hex(), "frames": case.frames}
         with loaded_worker({**job, **more, "table": TABLE}) as made:
             what = f"{job['mode']} {job['proto'].upper()}, {job['flows']:,} flows"
@@ -97,7 +98,7 @@ def _notes(event: str, samples: int, frequency: int, lines: bool, changes: int) 
               help="The SVG file (default: beside the tables in perf/out).")  # fmt: skip
 @click.option("--pid", type=click.IntRange(1), help="Record this running worker instead.")
 @click.option("--flows", type=click.IntRange(1, 100_000), default=1024, show_default=True)
-@click.option("--mode", type=click.Choice(network.MODES), default="fullnat", show_default=True)
+@click.option("--mode", type=click.Choice(ways.MODES), default="fullnat", show_default=True)
 @click.option("--proto", type=click.Choice(list(network.PROTOCOLS)), default="udp")
 @click.option("--both", is_flag=True, help="Each client frame is followed by its reply.")
 @click.option("--changes", type=click.IntRange(0, 10_000), default=1000, show_default=True,

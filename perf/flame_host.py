@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ipvs.table import table_bytes
+from perf import ways
 from perf.errors import PerfError
 from perf.flame_load import SPARE
 from perf.huge import pages_for, reserved
@@ -24,7 +25,8 @@ def loaded_worker(job: dict[str, Any]) -> Iterator[int]:
     """Pid of a worker under the load of ``job`` (see perf/flame_load.py).  Raises PerfError."""
     environment = {**os.environ, "DPVS_PERF_LINES": "1"}
     words = [sys.executable, "-m", "perf.flame_load", json.dumps(job)]
-    with reserved(pages_for(job["frames"] + SPARE, table_bytes(job["table"]))):
+    slots = ways.slots_for(job["table"], ways.family_of(job))
+    with reserved(pages_for(job["frames"] + SPARE, table_bytes(slots))):
         process = subprocess.Popen(
             words, cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,

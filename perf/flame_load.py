@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from perf import network
+from perf import network, ways
 from perf.balancer import load
 from perf.errors import PerfError
 from perf.watch import pin
@@ -34,8 +34,10 @@ def run(job: dict[str, Any]) -> None:
 
     cpu = pin(job["cpu"])
     vdev = f"net_pcap0,rx_pcap={job['pcap']},infinite_rx=1"
-    services = [(job["proto"], network.VIP, network.PORT)]
-    text = network.config(services, job["mode"], vdev, job["table"])
+    family = ways.family_of(job)
+    services = ways.services_of(job["proto"], family)
+    lines = ways.commands(job["mode"], family, services, job["table"])
+    text = network.text(lines, vdev, ways.slots_for(job["table"], family))
     balancer = Embedded(load(text, job["frames"] + SPARE), name=f"flame{cpu}", huge=True)
     try:
         _set_mac(balancer, bytes.fromhex(job["mac"]))

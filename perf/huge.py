@@ -57,7 +57,8 @@ def _held(pages: int) -> Iterator[None]:
         if _obtainable() < pages:
             raise PerfError(
                 f"{pages} hugepages of 2 MB ({pages * PAGE >> 20} MB) needed, this machine "
-                f"can give {_obtainable()}: make the table smaller (--table, --sessions) or free memory"
+                f"can give {_obtainable()}: make the table smaller (--table, --sessions) "
+                "or free memory"
             )
         try:
             hugepages.ensure(pages)

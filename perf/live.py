@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from perf import network, network6
-from perf.balancer import Bench, check_nothing_lost, load, services_of
+from perf import network, network6, ways
+from perf.balancer import Bench, check_nothing_lost, load
 from perf.errors import PerfError
 from perf.generator import Source, Source6
 from perf.oracle import Oracle
@@ -36,31 +36,30 @@ def _all(block: Any, seconds: int) -> dict[str, Any]:
     return {name: seconds for name in block.__dataclass_fields__}
 
 
-def slots_for(connections: int, family: int) -> int:
-    """Slots of a table for so many connections: an IPv6 one takes an even slot and the next."""
-    return connections if family == 4 else 2 * connections + 1
-
-
 def build(job: dict[str, Any]) -> tuple[Bench, Source]:
     """A balancer on a null port that our generator feeds.
 
-    The job names mode, proto, table (connections), and perhaps family (4 or 6), features and
-    timeout (seconds).
+    The job names mode, proto, table (connections), and perhaps family (4 or 6), features,
+    timeout (seconds), and ``most``: the connections of another job whose addresses it shall have.
     """
-    if job.get("family") == 6:
-        return source_over(
-            job, network6.commands([(job["proto"], network6.VIP, network.PORT)], job["mode"])
-        )
-    return source_over(job, network.commands(services_of(job["proto"]), job["mode"]))
+    family = ways.family_of(job)
+    services = ways.services_of(job["proto"], family)
+    return source_over(job, ways.commands(job["mode"], family, services, most_of(job)))
+
+
+def most_of(job: dict[str, Any]) -> int:
+    """Connections that the addresses of a job must do for."""
+    return int(job.get("most", job["table"]))
 
 
 def source_over(job: dict[str, Any], lines: list[str]) -> tuple[Bench, Source]:
     """As ``build``, with the operator's commands ``lines``."""
-    proto, six = job["proto"], job.get("family") == 6
-    text = network.text(lines, VDEV6 if six else VDEV, slots_for(job["table"], 6 if six else 4))
+    proto, family = job["proto"], ways.family_of(job)
+    vdev = VDEV6 if family == 6 else VDEV
+    text = network.text(lines, vdev, ways.slots_for(job["table"], family))
     config = adapted(load(text, BUFFERS), job.get("features", []), job.get("timeout"))
     bench = Bench(config, MAC, name=job["name"])
-    source = (Source6 if six else Source)(bench.port, proto, MAC)
+    source = (Source6 if family == 6 else Source)(bench.port, proto, MAC)
     source.in_order(0, 0)
     bench.run(1)  # sends the announcements of our addresses
     return bench, source
@@ -68,11 +67,9 @@ def source_over(job: dict[str, Any], lines: list[str]) -> tuple[Bench, Source]:
 
 def oracle_of(job: dict[str, Any]) -> Oracle:
     """The oracle for what ``build`` made."""
-    if job.get("family") == 6:
-        oracle: Oracle = network6.Oracle6(job["mode"], MAC)
-    else:
-        services = {(network.number(network.VIP), network.PORT)}
-        oracle = Oracle(job["mode"], services, MAC)
+    family = ways.family_of(job)
+    services = ways.services_of(job["proto"], family)
+    oracle = ways.oracle(job["mode"], family, services, MAC, most_of(job))
     oracle.ttl = 1 if "xmit_ttl" in job.get("features", []) else 0
     return oracle
 

@@ -36,10 +36,6 @@ def mac_of(address: str) -> bytes:
     return b"\x02\xbb" + ipaddress.IPv4Address(address).packed
 
 
-def _text(mac: bytes) -> str:
-    return ":".join(f"{byte:02x}" for byte in mac)
-
-
 def service_commands(
     service: Service, mode: str, local_addresses: Sequence[str] = LOCALS
 ) -> list[str]:
@@ -54,17 +50,22 @@ def service_commands(
     return lines
 
 
+def links() -> list[str]:
+    """The commands for our address, the way to the clients and static neighbours."""
+    lines = [f"dpip addr add {ADDRESS}/24 dev {DEVICE}"]
+    lines.append(f"dpip route add default via {GATEWAY} dev {DEVICE}")
+    for host in (GATEWAY, *SERVERS):
+        lines.append(f"dpip neigh add {host} lladdr {mac_of(host).hex(':')} dev {DEVICE}")
+    return lines
+
+
 def commands(
     services: Iterable[Service], mode: str, local_addresses: Sequence[str] = LOCALS
 ) -> list[str]:
-    """All commands: addresses, the way to the clients, static neighbours, services."""
-    lines = [f"dpip addr add {ADDRESS}/24 dev {DEVICE}"]
-    chosen = list(services)
+    """All commands: links, the services' addresses, services."""
+    lines, chosen = links(), list(services)
     for address in dict.fromkeys(address for _, address, _ in chosen):
         lines.append(f"dpip addr add {address}/32 dev {DEVICE}")
-    lines.append(f"dpip route add default via {GATEWAY} dev {DEVICE}")
-    for host in (GATEWAY, *SERVERS):
-        lines.append(f"dpip neigh add {host} lladdr {_text(mac_of(host))} dev {DEVICE}")
     for service in chosen:
         lines += service_commands(service, mode, local_addresses)
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 from perf import network
 from perf.oracle import Ends, Oracle, internet_checksum
@@ -31,15 +32,27 @@ def mac_of(address: str) -> bytes:
     return b"\x02\xbb" + ipaddress.IPv6Address(address).packed[12:]
 
 
-def commands(services: Iterable[network.Service], mode: str) -> list[str]:
-    """The operator's commands, as perf.network.commands has them."""
+def links() -> list[str]:
+    """As perf.network.links."""
     device = network.DEVICE
-    lines = [f"dpip addr add {ADDRESS}/64 dev {device}", f"dpip addr add {VIP}/128 dev {device}"]
+    lines = [f"dpip addr add {ADDRESS}/64 dev {device}"]
     lines.append(f"dpip -6 route add default via {GATEWAY} dev {device}")
     for host in (GATEWAY, *SERVERS):
-        mac = mac_of(host).hex(":")
-        lines.append(f"dpip neigh add {host} lladdr {mac} dev {device}")
-    for proto, address, port in services:
+        lines.append(f"dpip neigh add {host} lladdr {mac_of(host).hex(':')} dev {device}")
+    return lines
+
+
+def service_addresses(services: Iterable[network.Service]) -> list[str]:
+    """The commands for the addresses of virtual services."""
+    found = dict.fromkeys(address for _, address, _ in services)
+    return [f"dpip addr add {address}/128 dev {network.DEVICE}" for address in found]
+
+
+def commands(services: Iterable[network.Service], mode: str) -> list[str]:
+    """The operator's commands, as perf.network.commands has them."""
+    device, chosen = network.DEVICE, list(services)
+    lines = links() + service_addresses(chosen)
+    for proto, address, port in chosen:
         key = f"{network.SERVICE_OPTION[proto]} [{address}]:{port}"
         lines.append(f"ipvsadm -A {key} -s rr")
         for server in SERVERS:
@@ -76,12 +89,16 @@ def ends_of(frame: bytes) -> Ends:
 class Oracle6(Oracle):
     """perf.oracle.Oracle for IPv6: no header checksum, a longer pseudo header."""
 
-    def __init__(self, mode: str, mac: bytes) -> None:
-        super().__init__(
-            mode, {(number(VIP), network.PORT)}, mac,
-            servers={number(s): mac_of(s) for s in SERVERS}, locals={number(a) for a in LOCALS},
-            gateway=mac_of(GATEWAY),
-        )  # fmt: skip
+    def __init__(
+        self, mode: str, mac: bytes, services: set[tuple[int, int]] | None = None, **more: Any
+    ) -> None:
+        given: dict[str, Any] = {
+            "servers": {number(s): mac_of(s) for s in SERVERS},
+            "locals": {number(a) for a in LOCALS},
+            "gateway": mac_of(GATEWAY),
+            **more,
+        }
+        super().__init__(mode, services or {(number(VIP), network.PORT)}, mac, **given)
 
     def ends(self, frame: bytes) -> Ends:
         """See ``ends_of``."""

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ipvs.table import table_bytes
-from perf import network
+from perf import network, ways
 from perf.child import in_child
 from perf.errors import PerfError
 from perf.huge import pages_for, reserved
@@ -36,7 +36,9 @@ def filled(job: dict[str, Any], fills: int) -> dict[str, Any]:
     """``fills`` fills, each in a process of its own, and the bytes a connection takes."""
     results = [in_child("perf.fill_run:fill", job) for _ in range(fills)]
     hz = results[0]["hz"]
-    small = in_child("perf.fill_run:fill", {**job, "table": SMALLEST})["memory"]
+    small = in_child("perf.fill_run:fill", {**job, "table": SMALLEST, "most": job["table"]})[
+        "memory"
+    ]
     size = spread([(one["memory"] - small) / job["table"] for one in results])
     tenths = [spread([rate(hz, one["tenths"][n]) for one in results]) for n in range(10)]
     return {
@@ -72,7 +74,7 @@ def steady_row(name: str, result: dict[str, Any]) -> list[str]:
 
 
 @click.command()
-@click.option("--mode", "modes", type=click.Choice(network.MODES), multiple=True,
+@click.option("--mode", "modes", type=click.Choice(ways.MODES), multiple=True,
               help="Default: each.")  # fmt: skip
 @click.option("--proto", type=click.Choice(list(network.PROTOCOLS)), default="udp")
 @click.option("--table", type=click.IntRange(640, 1 << 27), default=10_000_000, show_default=True,
@@ -90,8 +92,10 @@ def command(
     """Measure how fast connections are opened and expired, and their memory."""
     report = Report("newconn", HEAD)
     rows, failed = [], ""
-    with reserved(pages_for(BUFFERS, table_bytes(table))):
-        for mode in modes or network.MODES:
+    chosen = modes or ways.MODES
+    slots = max(ways.slots_for(table, ways.FAMILIES[mode][0]) for mode in chosen)
+    with reserved(pages_for(BUFFERS, table_bytes(slots))):
+        for mode in chosen:
             job = {
                 "mode": mode, "proto": proto, "table": table, "cpu": cpu, "rounds": rounds,
                 "patience": patience,

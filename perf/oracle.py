@@ -1,7 +1,8 @@
 """What the balancer has to make of a frame, computed the long way: no increments, no cache.
 
-The rules are those of the forwarding modes: FullNAT rewrites both ends, NAT the server's end, DR
-nothing but the Ethernet header; Tunnel puts the whole packet into another (RFC 2003).  All
+The rules are those of the forwarding modes: FullNAT rewrites both ends, NAT the server's end, SNAT
+the client's, DR nothing but the Ethernet header; Tunnel puts the whole packet into another (RFC
+2003).  All
 checksums are computed afresh over the whole packet.
 """
 
@@ -134,8 +135,10 @@ class Oracle:
         else:
             server = now[1]
             right = now[3] == was[3] and (
-                now[0] in self.locals if self.mode == "fullnat" else (now[0], now[2]) == was[0::2]
+                (now[0], now[2]) == was[0::2] if self.mode == "nat" else now[0] in self.locals
             )
+            if self.mode == "snat":
+                right = right and server == was[1]
             if self.back.setdefault((now[1], now[0], now[3], now[2]), was) != was:
                 raise PerfError(f"two flows share the addresses {now}")
         if not right or server not in self.servers:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ipvs.table import table_bytes
-from perf import network
+from perf import network, ways
 from perf.child import in_child
 from perf.errors import PerfError
 from perf.huge import pages_for, reserved
@@ -46,10 +46,11 @@ def measure(case: Case, table: int, rounds: int, seconds: float, cpu: int | None
     """Replay one file in a process of its own.  Raises PerfError."""
     job = {
         "pcap": str(case.path), "mode": case.mode, "services": case.services, "cpu": cpu,
-        "mac": case.mac.hex(), "table": table, "rounds": rounds, "seconds": seconds,
-        "frames": case.frames,
+        "mac": case.mac.hex(), "family": case.family, "table": table, "rounds": rounds,
+        "seconds": seconds, "frames": case.frames,
     }  # fmt: skip
-    with reserved(pages_for(case.frames + SPARE, table_bytes(table))):
+    slots = ways.slots_for(table, case.family)
+    with reserved(pages_for(case.frames + SPARE, table_bytes(slots))):
         result: dict[str, Any] = in_child("perf.replay_run:measure", job)
     if case.flows is not None and result["connections"] != case.flows:
         raise PerfError(f"{case.name}: {result['connections']} connections instead of {case.flows}")
@@ -82,8 +83,10 @@ def add_stages(report: Report, results: list[tuple[str, dict[str, float]]]) -> N
 @click.option("--pcap", type=click.Path(path_type=Path), help="Replay this file.")
 @click.option("--service", "services", multiple=True, help="PROTO:ADDRESS:PORT in --pcap.")
 @click.option("--flows", type=Counts(MAX_FLOWS), default="1,1024,65536", show_default=True)
-@click.option("--mode", type=click.Choice(network.MODES), default="fullnat", show_default=True)
+@click.option("--mode", type=click.Choice(ways.MODES), default="fullnat", show_default=True)
 @click.option("--proto", type=click.Choice(list(network.PROTOCOLS)), default="udp")
+@click.option("--family", type=click.Choice(["4", "6"]),
+              help="Of the clients' addresses  [default: 4; nat64: 6]")  # fmt: skip
 @click.option("--shuffled", is_flag=True, help="Four rounds, each in a new random order.")
 @click.option("--both", is_flag=True, help="Each client frame is followed by its reply.")
 @click.option("--table", type=click.IntRange(64, 1 << 26), default=TABLE, show_default=True,
@@ -94,20 +97,30 @@ def add_stages(report: Report, results: list[tuple[str, dict[str, float]]]) -> N
 @click.option("--keep", type=click.Path(path_type=Path), help="Leave generated files here.")
 def command(
     pcap: Path | None, services: tuple[str, ...], flows: list[int], mode: str, proto: str,
-    shuffled: bool, both: bool, table: int, rounds: int, seconds: float, cpu: int | None,
-    keep: Path | None,
+    family: str | None, shuffled: bool, both: bool, table: int, rounds: int, seconds: float,
+    cpu: int | None, keep: Path | None,
 ) -> None:  # fmt: skip
     """Replay a capture file (or generated flows) through the worker loop."""
+    if services and pcap is None:
+        raise click.UsageError("--service is for the packets of --pcap")
+    if pcap is not None and (shuffled or both or family or keep):
+        raise click.UsageError(
+            "--shuffled, --both, --family and --keep are for generated flows, not for --pcap"
+        )
     report = Report("replay", HEAD)
     stages: list[tuple[str, dict[str, float]]] = []
     with tempfile.TemporaryDirectory(prefix="dpvs-perf-") as scrap:
         folder = keep or Path(scrap)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PerfError(f"{folder}: {error.strerror}") from error
         for count in flows if pcap is None else [0]:
             if pcap is not None:
                 case = examine(pcap, mode, [parse_service(text) for text in services])
             else:
-                case = generate(folder, count, mode, proto, shuffled, both, table)
+                number = int(family or ways.FAMILIES[mode][0])
+                case = generate(folder, count, mode, proto, shuffled, both, table, number)
             result = measure(case, table, rounds, seconds, cpu)
             add(report, case, result)
             stages.append((case.name, result["stages"]))

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from perf import network, traffic
-from perf.balancer import services_of
+from perf import network, traffic, traffic6, ways
 from perf.child import in_child
 from perf.errors import PerfError
 from tools.daemon.replay import ReplayError, check_capture
@@ -31,8 +30,15 @@ class Case:
     mac: bytes
     frames: int
     services: list[network.Service]
+    family: int = 4
     flows: int | None = None  # known for generated files
     extra: dict[str, Any] = field(default_factory=dict)
+
+
+def _protocol(frame: bytes) -> int:
+    """Number of the protocol a frame's IP header names, -1 for other frames."""
+    at = {b"\x08\0": 23, b"\x86\xdd": 20}.get(frame[12:14])
+    return -1 if at is None else frame[at]
 
 
 def first_pass(rounds: list[traffic.Array], case: Case, table: int) -> traffic.Array:
@@ -42,13 +48,14 @@ def first_pass(rounds: list[traffic.Array], case: Case, table: int) -> traffic.A
     traffic.write_pcap(source, rounds[0])
     job = {
         "pcap": str(source), "sent": str(target), "mode": case.mode, "mac": case.mac.hex(),
-        "services": case.services, "table": table,
+        "services": case.services, "table": table, "family": case.family,
     }  # fmt: skip
     in_child("perf.replay_first:forward_once", job)
     sent = traffic.read_frames(target)
     source.unlink()
     target.unlink()
-    ours = [frame for frame in sent if frame[12:14] == b"\x08\x00"]
+    # The others are ours: announcements, and questions for neighbours.
+    ours = [frame for frame in sent if _protocol(frame) in network.PROTOCOLS.values()]
     if len(ours) != len(rounds[0]):
         raise PerfError(f"{len(rounds[0])} packets were received, {len(ours)} sent")
     return np.frombuffer(b"".join(ours), np.uint8).reshape(len(ours), -1)
@@ -61,30 +68,37 @@ def with_replies(
     sent = first_pass(rounds, case, table)
     by_flow = np.empty((order[0].max() + 1, sent.shape[1]), np.uint8)
     by_flow[order[0]] = sent
+    # What a NAT64 sends to its servers is IPv4.
+    answer = traffic if sent[0, 12] == 8 else traffic6
     result = []
     for i, frames in enumerate(rounds):
         opening = proto == "tcp" and i == 0
         flags = traffic.SYN | traffic.ACK if opening else traffic.DATA
-        answers = traffic.replies_to(by_flow[order[i]], proto, case.mac, flags)
+        answers = answer.replies_to(by_flow[order[i]], proto, case.mac, flags)
         result.append(traffic.interleave(frames, answers))
     return result
 
 
 def generate(
-    folder: Path, flows: int, mode: str, proto: str, shuffled: bool, both: bool, table: int
-) -> Case:
+    folder: Path, flows: int, mode: str, proto: str, shuffled: bool, both: bool, table: int,
+    family: int = 4,
+) -> Case:  # fmt: skip
     """A capture file of ``flows`` connections.  Raises PerfError."""
-    if both and mode in ("dr", "tunnel"):
+    if family not in ways.FAMILIES[mode]:
+        raise PerfError(f"{mode}: there is no IPv{family} traffic for it")
+    if both and mode in ways.ONE_WAY:
         raise PerfError(f"{mode}: replies do not come through the balancer, leave --both out")
     rounds = TCP_ROUNDS if proto == "tcp" else 1
     rounds = max(rounds, SHUFFLED_ROUNDS) if shuffled else rounds
-    words = [proto, mode, str(flows), *["shuffled"] * shuffled, *["both"] * both]
-    case = Case("-".join(words), folder / f"{'-'.join(words)}.pcap", mode, MAC, 0,
-                services_of(proto), flows)  # fmt: skip
+    words = [proto, *ways.title(mode, family).split(), str(flows)]
+    name = "-".join([*words, *["shuffled"] * shuffled, *["both"] * both])
+    services = ways.services_of(proto, family)
+    case = Case(name, folder / f"{name}.pcap", mode, MAC, 0, services, family, flows)
     order = traffic.orders(flows, rounds, shuffled)
     if both:
         order = [np.tile(part, -(-traffic.BLOCK // flows)) for part in order]
-    frames = traffic.client_rounds(order, proto, MAC)
+    maker = traffic6 if family == 6 else traffic
+    frames = maker.client_rounds(order, proto, MAC)
     if both:
         frames = with_replies(frames, order, case, proto, table)
     case.frames = sum(len(part) for part in frames)
@@ -93,7 +107,9 @@ def generate(
 
 
 def examine(path: Path, mode: str, services: list[network.Service]) -> Case:
-    """Somebody's capture file: its services are its destinations.  Raises PerfError."""
+    """Somebody's capture file: its services are its IPv4 destinations.  Raises PerfError."""
+    if 4 not in ways.FAMILIES[mode]:
+        raise PerfError(f"{mode}: --pcap takes files of IPv4 packets")
     try:
         count = check_capture(str(path))
     except ReplayError as error:

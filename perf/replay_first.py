@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perf import network
+from perf import network, ways
 from perf.balancer import Bench, load
 from perf.watch import pin
 
@@ -16,7 +16,10 @@ def forward_once(job: dict[str, Any]) -> int:
     pin(job.get("cpu"))
     vdev = f"net_pcap0,rx_pcap={job['pcap']},tx_pcap={job['sent']}"
     services = [(proto, address, port) for proto, address, port in job["services"]]
-    text = network.config(services, job["mode"], vdev, job["table"])
+    text = network.text(
+        ways.commands(job["mode"], job["family"], services, job["table"]), vdev,
+        ways.slots_for(job["table"], job["family"]),
+    )  # fmt: skip
     bench = Bench(load(text, BUFFERS), bytes.fromhex(job["mac"]), name=job["name"])
     try:
         total = 0

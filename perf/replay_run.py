@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from perf import network, steady
+from perf import network, steady, ways
 from perf.balancer import Bench, check_nothing_lost, load
 from perf.errors import PerfError
 from perf.oracle import Oracle
@@ -23,11 +23,14 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     mac = bytes.fromhex(job["mac"])
     services = [(proto, address, port) for proto, address, port in job["services"]]
     vdev = f"net_pcap0,rx_pcap={job['pcap']},infinite_rx=1"
-    text = network.config(services, job["mode"], vdev, job["table"])
+    text = network.text(
+        ways.commands(job["mode"], job["family"], services, job["table"]), vdev,
+        ways.slots_for(job["table"], job["family"]),
+    )  # fmt: skip
     bench = Bench(load(text, job["frames"] + SPARE), mac, name=job["name"])
     try:
-        keys = {(network.number(address), port) for _, address, port in services}
-        return _measure(bench, watch, Oracle(job["mode"], keys, mac), job)
+        oracle = ways.oracle(job["mode"], job["family"], services, mac, job["table"])
+        return _measure(bench, watch, oracle, job)
     finally:
         bench.close()
 

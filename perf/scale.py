@@ -12,10 +12,10 @@ from typing import Any
 import click
 
 from ipvs.table import table_bytes
-from perf import network, network6
+from perf import network, ways
 from perf.child import in_child
 from perf.huge import pages_for, reserved
-from perf.live import BUFFERS, FEATURES, slots_for
+from perf.live import BUFFERS, FEATURES
 from perf.options import CPU, ROUNDS, SECONDS, Counts
 from perf.report import Report, trio
 from perf.traffic import MAX_FLOWS
@@ -39,22 +39,21 @@ def cases(
     modes: tuple[str, ...], protos: tuple[str, ...], family: str, switched: list[bool]
 ) -> Iterator[tuple[str, str, int, bool]]:
     """(mode, protocol, family, features) of each table line, families next to each other."""
-    for mode in modes or network.MODES:
+    for mode in modes or ways.MODES:
         for proto in protos or (("udp", "tcp") if mode == "fullnat" else ("udp",)):
             for on in switched:
-                for number in (4, 6) if family == "both" else (int(family),):
-                    if number == 4 or mode in network6.MODES:
-                        yield mode, proto, number, on
+                for number in ways.families(mode, family):
+                    yield mode, proto, number, on
 
 
 @click.command()
 @click.option("--sessions", type=Counts(MAX_FLOWS), default=SESSIONS, show_default=True)
-@click.option("--mode", "modes", type=click.Choice(network.MODES), multiple=True,
+@click.option("--mode", "modes", type=click.Choice(ways.MODES), multiple=True,
               help="Default: each.")  # fmt: skip
 @click.option("--proto", "protos", type=click.Choice(list(network.PROTOCOLS)), multiple=True,
               help="Default: udp, and tcp for fullnat.")  # fmt: skip
 @click.option("--family", type=click.Choice(["4", "6", "both"]), default="4", show_default=True,
-              help="Of addresses; IPv6 frames have 20 bytes more.")  # fmt: skip
+              help="Of addresses; IPv6 frames have 20 bytes more. nat64: 6.")  # fmt: skip
 @click.option("--features", type=click.Choice(["off", "on", "both"]), default="off",
               show_default=True, help=f"Optional features: {', '.join(FEATURES)}.")  # fmt: skip
 @click.option("--table", type=click.IntRange(64, 1 << 27),
@@ -72,16 +71,19 @@ def command(
     if capacity < max(sessions):
         raise click.UsageError(f"--table {capacity} does not hold {max(sessions)} sessions")
     switched = {"off": [False], "on": [True], "both": [False, True]}[features]
-    slots = capacity if family == "4" else slots_for(capacity, 6)
+    chosen = list(cases(modes, protos, family, switched))
+    if not chosen:
+        raise click.UsageError(f"--family {family} is not measured for {', '.join(modes)}")
+    slots = max(ways.slots_for(capacity, number) for _, _, number, _ in chosen)
     with reserved(pages_for(BUFFERS, table_bytes(slots))):
-        for mode, proto, number, on in cases(modes, protos, family, switched):
+        for mode, proto, number, on in chosen:
             job = {
                 "mode": mode, "proto": proto, "family": number, "table": capacity,
                 "sessions": sessions, "rounds": rounds, "seconds": seconds, "cpu": cpu,
                 "features": list(FEATURES) if on else [],
             }  # fmt: skip
-            six = ["IPv6"] if number == 6 else []
-            name = " ".join([proto, mode, *six, *["+ " + ", ".join(FEATURES)] * on])
+            more = ["+ " + ", ".join(FEATURES)] * on
+            name = " ".join([proto, ways.title(mode, number), *more])
             click.echo(f"measuring {name} ...", err=True)
             for result in in_child("perf.scale_run:measure", job):
                 add(report, name, result)

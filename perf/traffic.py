@@ -30,17 +30,20 @@ def clients(flows: Array) -> tuple[Array, Array]:
     )
 
 
-def _sum(frames: Array, begin: int, end: int) -> Array:
+def word_sum(frames: Array, begin: int, end: int) -> Array:
+    """Sum of the 16-bit words in these bytes of each frame (an even number of them)."""
     words = frames[:, begin:end].astype(np.uint32)
     return (words[:, 0::2] * 256 + words[:, 1::2]).sum(axis=1)
 
 
-def _put(frames: Array, at: int, values: Array | int, width: int) -> None:
+def put(frames: Array, at: int, values: Array | int, width: int) -> None:
+    """Write a number of ``width`` bytes into each frame, in network order."""
     for i in range(width):
         frames[:, at + i] = (np.asarray(values, np.uint64) >> (8 * (width - 1 - i))) & 0xFF
 
 
-def _finish(total: Array) -> Array:
+def finish(total: Array) -> Array:
+    """The checksum of word sums (RFC 1071)."""
     for _ in range(3):
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -59,29 +62,29 @@ def build(
     frames[:, 6:12] = np.frombuffer(CLIENT_MAC, np.uint8)
     number = network.PROTOCOLS[proto]
     total = 40 if proto == "tcp" and flags & SYN else FRAME - 14
-    _put(frames, 12, 0x0800, 2)
-    _put(frames, 14, 0x4500, 2)
-    _put(frames, 16, total, 2)
-    _put(frames, 20, 0x4000, 2)  # do not fragment
-    _put(frames, 22, 64 * 256 + number, 2)
-    _put(frames, 26, src, 4)
-    _put(frames, 30, dst, 4)
-    _put(frames, 24, _finish(_sum(frames, 14, 34)), 2)
-    _put(frames, 34, sport, 2)
-    _put(frames, 36, dport, 2)
+    put(frames, 12, 0x0800, 2)
+    put(frames, 14, 0x4500, 2)
+    put(frames, 16, total, 2)
+    put(frames, 20, 0x4000, 2)  # do not fragment
+    put(frames, 22, 64 * 256 + number, 2)
+    put(frames, 26, src, 4)
+    put(frames, 30, dst, 4)
+    put(frames, 24, finish(word_sum(frames, 14, 34)), 2)
+    put(frames, 34, sport, 2)
+    put(frames, 36, dport, 2)
     check = 40 if proto == "udp" else 50
     if proto == "udp":
-        _put(frames, 38, total - 20, 2)
+        put(frames, 38, total - 20, 2)
     else:
-        _put(frames, 38, 1000, 4)
-        _put(frames, 42, 2000 if flags & ACK else 0, 4)
-        _put(frames, 46, 0x5000 | flags, 2)
-        _put(frames, 48, 0xFFFF, 2)
-    pseudo = _sum(frames, 26, 34) + number + total - 20
-    value = _finish(pseudo + _sum(frames, 34, FRAME))
+        put(frames, 38, 1000, 4)
+        put(frames, 42, 2000 if flags & ACK else 0, 4)
+        put(frames, 46, 0x5000 | flags, 2)
+        put(frames, 48, 0xFFFF, 2)
+    pseudo = word_sum(frames, 26, 34) + number + total - 20
+    value = finish(pseudo + word_sum(frames, 34, FRAME))
     if proto == "udp":
         value[value == 0] = 0xFFFF
-    _put(frames, check, value, 2)
+    put(frames, check, value, 2)
     return frames
 
 
@@ -127,10 +130,13 @@ def interleave(first: Array, second: Array) -> Array:
     """Frames of both arrays in turn, in blocks.
 
     A reply stands more than a burst behind the frame it answers, as on any wire: it cannot be
-    received before that frame was sent.  Raises ValueError for fewer than BLOCK frames.
+    received before that frame was sent.  Shorter frames are padded.  Raises ValueError for fewer
+    than BLOCK frames.
     """
     if len(first) < BLOCK:
         raise ValueError(f"{len(first)} frames are fewer than {BLOCK}")
+    width = max(first.shape[1], second.shape[1])
+    first, second = (np.pad(a, ((0, 0), (0, width - a.shape[1]))) for a in (first, second))
     count = len(first) // BLOCK
     pairs = zip(np.array_split(first, count), np.array_split(second, count), strict=True)
     return np.concatenate([part for pair in pairs for part in pair])

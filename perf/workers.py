@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from ipvs.table import table_bytes
-from perf import network
+from perf import network, ways
 from perf.child import Child
 from perf.errors import PerfError
 from perf.huge import PAGE, pages_for, reserved
@@ -105,7 +105,7 @@ def two_cpus() -> list[int]:
 @click.command()
 @click.option("--sessions", type=Counts(MAX_FLOWS), default="1000,65536,1000000",
               show_default=True, help="Live sessions of each worker.")  # fmt: skip
-@click.option("--mode", type=click.Choice(network.MODES), default="fullnat", show_default=True)
+@click.option("--mode", type=click.Choice(ways.MODES), default="fullnat", show_default=True)
 @click.option("--proto", type=click.Choice(list(network.PROTOCOLS)), default="udp")
 @ROUNDS
 @SECONDS
@@ -119,7 +119,8 @@ def command(sessions: list[int], mode: str, proto: str, rounds: int, seconds: fl
             "rounds": rounds, "seconds": seconds,
         }  # fmt: skip
         click.echo(f"measuring {count} sessions ...", err=True)
-        pages = pages_for(BUFFERS, table_bytes(job["table"])) + BLOCK // PAGE
+        slots = ways.slots_for(job["table"], ways.FAMILIES[mode][0])
+        pages = pages_for(BUFFERS, table_bytes(slots)) + BLOCK // PAGE
         with reserved(pages * len(cpus)):
             result = compare(run_pair([{**job, "cpu": cpu} for cpu in cpus]))
         report.add(
