@@ -20,8 +20,8 @@ from netdev import eal
 from netdev.eal import DpdkError
 from perf.errors import PerfError
 from runtime.supervise_launch import die_with_parent
-from runtime.tidy_end import ending_tidily
 from tools.daemon.plan import file_prefix
+from tools.tidy_end import ending_tidily
 
 ROOT = Path(__file__).resolve().parent.parent
 _numbers = itertools.count(1)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from netdev.eal import DpdkError
 from perf.errors import PerfError
-from runtime.tidy_end import ending_tidily
 from tools.daemon import hugepages
+from tools.tidy_end import ending_tidily
 
 PAGE = 2 << 20
 BUFFER = 2432  # bytes of one mbuf with everything around it, see tools/settings_memory.py

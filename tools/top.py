@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 
-from runtime.tidy_end import ending_tidily
 from tools.client import ControlClient, ControlError, DaemonDown, Transport, socket_path
 from tools.launch import default_name
+from tools.tidy_end import ending_tidily
 from tools.top_sample import Sample, compare, read
 from tools.top_view import render
 
