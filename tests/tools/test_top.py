@@ -95,6 +95,21 @@ def test_a_replaced_worker_gives_no_negative_rates() -> None:
     assert new.workers[0].packets_in >= 5
 
 
+def test_totals_beside_a_replaced_worker_and_port_are_sums() -> None:
+    old, new = sample(10**6, 1.0), sample(10**6 + 500, 2.0)
+    fresh = sample(100, 2.0)
+    mixed = replace(
+        new, workers={1: fresh.workers[1], 2: new.workers[2]},
+        ports={"dpdk0": fresh.ports["dpdk0"], "dpdk1": new.ports["dpdk1"]},
+    )  # fmt: skip
+    view = compare(old, mixed)
+    assert [w.packets_in for w in view.workers] == [0, 500] and view.total.packets_in == 500
+    assert view.total.load == pytest.approx(0.25) and view.total.stages == view.workers[1].stages
+    assert view.total.drops["no_route"] == 50 and view.total.total_in == 10**6 + 600
+    assert view.port_total.packets_in == 500 and view.port_total.bytes_in == 30000
+    assert view.port_total.total_in == 10**6 + 600
+
+
 @given(st.integers(0, 10**7), st.integers(0, 10**7), st.floats(0.001, 10))
 def test_totals_are_sums(before: int, more: int, seconds: float) -> None:
     view = compare(sample(before, 0.0), sample(before + more, seconds))
