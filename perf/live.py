@@ -17,13 +17,15 @@ BURST = 32
 MAC = bytes.fromhex("02aa00000001")
 VDEV = "net_null0,size=60,copy=0"
 VDEV6 = f"net_null0,size={network6.FRAME},copy=0"
-FEATURES = ("xmit_ttl",)  # every optional feature of the packet path that a switch turns on
+# Options that cost every packet of a known connection of any mode.  What TCP FullNAT (toa, new_isn)
+# and UDP FullNAT (uoa_max_trail) may have besides is not here: the oracle does not know it.
+FEATURES = ("xmit_ttl", "expire_quiescent")
 
 
 def adapted(config: Settings, features: list[str], timeout: int | None) -> Settings:
-    """The configuration with features switched on, and with one timeout (seconds) for all."""
+    """The configuration with its features switched on, and with one timeout (seconds) for all."""
     defs = config.ipvs_defs
-    conn = replace(defs.conn, **{name: True for name in features})
+    conn = replace(defs.conn, xmit_ttl="xmit_ttl" in features)
     tcp, udp = defs.tcp, defs.udp
     if timeout is not None:
         conn = replace(conn, conn_init_timeout=timeout)
@@ -44,7 +46,16 @@ def build(job: dict[str, Any]) -> tuple[Bench, Source]:
     """
     family = ways.family_of(job)
     services = ways.services_of(job["proto"], family)
-    return source_over(job, ways.commands(job["mode"], family, services, most_of(job)))
+    lines = ways.commands(job["mode"], family, services, most_of(job))
+    return source_over(job, with_options(lines, job.get("features", [])))
+
+
+def with_options(lines: list[str], features: list[str]) -> list[str]:
+    """The operator's commands, with the features that are options of services."""
+    if "expire_quiescent" not in features:
+        return lines
+    opening = "ipvsadm -A "
+    return [f"{line} --expire-quiescent" if line.startswith(opening) else line for line in lines]
 
 
 def most_of(job: dict[str, Any]) -> int:

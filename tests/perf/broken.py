@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 from ipvs.context import Ipvs
+from ipvs.entry import ENTRY_SIZE, LIVE, QUIESCENT, Entry
+from ipvs.table import Table
 from perf import live, replay_run, route_loops, routes_run
 from perf.balancer import Bench
+from perf.tap import check_sample
 from stack import neigh, route6
 from stack.context import Stack
 
@@ -47,6 +50,21 @@ def wrong_statistics(job):
 def crash(job):
     """Dies."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sampled(job):
+    """Nothing is wrong here: packets compared, connections that end when their server goes."""
+    bench, source = live.build(job)
+    try:
+        live.grow(bench, source, 0, job["sessions"])
+        source.random(job["sessions"])
+        compared = check_sample(bench, live.oracle_of(job), 16)
+        table = Table(Ipvs(bench.address).table)
+        entries = [Entry(table.entries + at * ENTRY_SIZE) for at in range(table.capacity + 1)]
+        marked = [e for e in entries if e.live == LIVE and e.flags & QUIESCENT]
+        return {"compared": compared, "quiescent": len(marked)}
+    finally:
+        bench.close()
 
 
 def stay(job):

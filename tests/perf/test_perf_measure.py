@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perf import main, replay, report, traffic
+from perf import live, main, replay, report, traffic
 from perf.child import in_child
 from perf.errors import PerfError
 from perf.replay_cases import MAC, generate
@@ -38,6 +38,9 @@ def results(out, name):
         ["--mode", "fullnat", "--both", "--shuffled"],
         ["--mode", "nat", "--proto", "tcp", "--both"],
         ["--mode", "dr", "--proto", "tcp"],
+        ["--mode", "snat", "--both"],
+        ["--mode", "nat64", "--both", "--shuffled"],
+        ["--mode", "nat", "--family", "6", "--proto", "tcp", "--both"],
     ],
 )
 def test_replay(capsys, out, words):
@@ -93,7 +96,19 @@ def test_scale(out):
     assert all(row["compared"] > 1000 and row["own"][0] > 0 for row in rows)
 
 
-@pytest.mark.parametrize("mode", ["fullnat", "dr"])
+@pytest.mark.parametrize(
+    ("mode", "proto", "family"), [("snat", "tcp", 4), ("snat", "udp", 6), ("nat64", "udp", 6)]
+)
+def test_other_modes_over_live_sessions(mode, proto, family):
+    """Every packet of the sample equals the oracle's; features are on in the connections."""
+    job = {"mode": mode, "proto": proto, "family": family, "table": 500, "sessions": 300}
+    found = in_child("tests.perf.broken:sampled", {**job, "features": list(live.FEATURES)})
+    assert found["compared"] == 16 * 32 and found["quiescent"] == 300
+    plain = in_child("tests.perf.broken:sampled", job)
+    assert plain["quiescent"] == 0
+
+
+@pytest.mark.parametrize("mode", ["fullnat", "snat", "nat64"])
 def test_filling_a_table(mode):
     result = in_child("perf.fill_run:fill", {"mode": mode, "proto": "udp", "table": 6400})
     assert len(result["tenths"]) == 10 and result["whole"] > 0 and result["memory"] > 1 << 20
