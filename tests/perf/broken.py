@@ -67,6 +67,19 @@ def sampled(job):
         bench.close()
 
 
+def replayed(job):
+    """Nothing is wrong here either: packets of a file that were compared, and connections."""
+    counts = {}
+
+    def unmeasured(bench, watch, oracle, job):
+        bench.run(1 + 2 * (job["frames"] // 32 + 1))
+        counts.update(compared=check_sample(bench, oracle, 32), connections=bench.connections())
+        return counts
+
+    replay_run._measure = unmeasured
+    return replay_run.measure(job)
+
+
 def stay(job):
     """Says that it runs, and does so until it is ended."""
     Path(job["mark"]).write_text(str(os.getpid()))
