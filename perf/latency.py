@@ -132,5 +132,4 @@ def command(
     for one in [*result[ASIDE], *(one for case in result["cases"].values() for one in case)]:
         del one["histograms"]  # too long to keep
     report.data.append({"all": result})
-    path = report.save()
-    click.echo(report.text() + f"\nwritten: {path} and .json")
+    report.finish()

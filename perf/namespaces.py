@@ -102,5 +102,4 @@ def command(count: int, seconds: int, connections: int, install: bool) -> None:
     ]
     if any(row.get("errors") for row in report.data):
         report.notes.append("Requests failed: rates with errors are not comparable.")
-    path = report.save()
-    click.echo(report.text() + f"\nwritten: {path} and .json")
+    report.finish()

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from perf import machine
+from perf.errors import PerfError
 from perf.options import keeping
 
 OUT = Path(os.environ.get("DPVS_PERF_OUT") or Path(__file__).resolve().parent / "out")
@@ -96,9 +97,13 @@ class Report:
             )
 
     def finish(self) -> None:
-        """Save and show."""
-        path = self.save()
-        click.echo(f"{self.text()}\nwritten: {path} and .json")
+        """Show and save.  PerfError when it cannot be saved."""
+        click.echo(self.text())
+        try:
+            path = self.save()
+        except OSError as error:
+            raise PerfError(f"the results could not be kept: {error}") from error
+        click.echo(f"written: {path} and .json")
 
     def text(self) -> str:
         """The whole report."""

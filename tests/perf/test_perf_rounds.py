@@ -193,3 +193,13 @@ def test_reports_are_written_for_people_and_machines(tmp_path):
 def test_columns_line_up():
     lines = report.grid(["a", "b"], [["x", "1"], ["longer", "22"]])
     assert len({len(line) for line in lines}) == 1
+
+
+def test_results_that_cannot_be_kept_are_shown(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(report, "OUT", tmp_path / "file" / "out")
+    made = report.Report("x", ["case"])
+    made.add(["measured"], {})
+    with pytest.raises(PerfError, match=r"could not be kept: .*file"):
+        made.finish()
+    assert "measured" in capsys.readouterr().out
