@@ -11,6 +11,7 @@ from ipvs.loop import LEFT_STOP, run
 from runtime.heartbeat import LifeBlock
 from tests.rig import Rig
 from tests.topology import network
+from tests.waiting import PATIENCE
 
 
 class Polled:
@@ -31,12 +32,12 @@ class Polled:
         # As plain Python the two threads take turns: short ones, or every visit takes long.
         self.interval = sys.getswitchinterval()
         sys.setswitchinterval(0.0002)
-        self.rig.applier.gate = ThreadGate(self.rig.address)
+        self.rig.applier.gate = ThreadGate(self.rig.address, PATIENCE)
         self.thread.start()
         return self.rig
 
     def __exit__(self, *_: object) -> None:
         self.life.stop = 1
-        self.thread.join(20)
+        self.thread.join(PATIENCE)
         sys.setswitchinterval(self.interval)
         assert self.left == [LEFT_STOP]

@@ -9,6 +9,7 @@ import msgpack
 import pytest
 from control_fakes import Master, svc
 
+from tests.waiting import until
 from tools.control.errors import Code, ControlError
 from tools.control.server import ControlServer
 from tools.frames import FrameDecoder, encode
@@ -26,7 +27,7 @@ def serve(path, scenario, master=None, **options):
         server = ControlServer((master or Master()).dispatcher, path, **options)
         await server.start()
         try:
-            await asyncio.wait_for(scenario(server), 20)
+            await asyncio.wait_for(scenario(server), 100)
         finally:
             await server.close()
 
@@ -200,11 +201,7 @@ def test_a_client_that_takes_no_replies_is_dropped(path):
             client.writer.write(encode({"v": 1, "seq": seq, "type": "svc.list"}))
         other = await Client.open(path)
         assert (await other.ask("info"))["ok"]
-        for _ in range(100):
-            if len(server._clients) == 1:
-                break
-            await asyncio.sleep(0.05)
-        assert len(server._clients) == 1
+        await until(lambda: len(server._clients) == 1)
         assert (await other.ask("info"))["ok"]
         client.close()
         other.close()
@@ -220,7 +217,7 @@ def test_too_many_clients_are_told_so(path):
         assert (await third.reply())["code"] == Code.BUSY
         assert await third.reply() is None
         clients[0].close()
-        await asyncio.sleep(0.05)
+        await until(lambda: len(server._clients) == 1)
         fourth = await Client.open(path)
         assert (await fourth.ask("info"))["ok"]
         for client in (*clients, third, fourth):
@@ -272,8 +269,7 @@ def test_closing_with_clients_is_no_mistake(path, caplog):
         assert (await clients[0].ask("info"))["ok"]
         clients[1].writer.write(b"\0\0")
         clients[2].writer.write(encode({"v": 1, "seq": 1, "type": "conn.list"}))
-        while len(server._clients) < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(server._clients) == 3)
         await server.close()
         assert [await client.reply() for client in clients] == [None] * 3
         assert not server._clients

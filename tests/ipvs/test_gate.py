@@ -18,6 +18,7 @@ from tests import oracle
 from tests.polled import Polled
 from tests.rig import Rig
 from tests.topology import GATEWAY_MAC, VIP, WAN_MAC, dest, network, service
+from tests.waiting import PATIENCE, eventually
 
 
 def request(port: int) -> bytes:
@@ -44,10 +45,7 @@ def test_records_reach_the_polled_tables_and_packets_go_on() -> None:
         assert not route.find_exact(rig.stack.routes, 0xCB007100, 24)
         frame = request(1234)
         rig.push(0, frame)
-        for _ in range(2000):
-            if rig.ports[1].sent:
-                break
-            threading.Event().wait(0.005)
+        eventually(lambda: rig.ports[1].sent)
         assert len(rig.ports[1].sent) == 1 and rig.drops() == {}
     assert polled.control.excursion_tsc > 0 and polled.control.visit == 0
 
@@ -76,15 +74,14 @@ def test_it_stands_still_while_another_works_alone() -> None:
             threading.Event().wait(0.02)
             assert (int(polled.control.iterations), polled.life.heartbeat) == seen
         assert polled.control.parked == 0
-        threading.Event().wait(0.02)
-        assert int(polled.control.iterations) > seen[0]
+        eventually(lambda: int(polled.control.iterations) > seen[0])
 
 
 def test_a_stop_ends_a_loop_that_stands_still() -> None:
     polled = Polled()
     with polled as rig, rig.applier.gate.alone():
         polled.life.stop = 1
-        polled.thread.join(10)
+        polled.thread.join(PATIENCE)
         assert not polled.thread.is_alive()
 
 

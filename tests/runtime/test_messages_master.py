@@ -3,7 +3,6 @@
 import asyncio
 import ctypes
 import logging
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -24,13 +23,26 @@ from runtime.messages import (
     WorkerPort,
     channel_bytes,
 )
+from tests.waiting import PATIENCE, until
+
+
+def later(seconds: float) -> None:
+    """Let the event loop's clock go on, so that what was to end by then does."""
+    loop = asyncio.get_running_loop()
+    clock = loop.time
+    loop.time = lambda: clock() + seconds  # type: ignore[method-assign]
+
+
+class PatientPort(MasterPort):
+    async def request(self, worker, kind, body=None, deadline=PATIENCE):
+        return await super().request(worker, kind, body, deadline)
 
 
 class Farm:
     """A master port and worker ports that are served whenever ``serving``."""
 
     def __init__(self, workers: int = 1, capacity: int = 4096, limit: int = 1 << 20) -> None:
-        self.master = MasterPort(pending_limit=limit)
+        self.master = PatientPort(pending_limit=limit)
         self.capacity, self.serving = capacity, True
         self.addresses, self.ports, self.applied, self._memory = [], [], [], []
         for worker in range(workers):
@@ -84,7 +96,7 @@ def run(scenario, **options):
 
     async def main():
         async with Farm(**options) as farm:
-            return await asyncio.wait_for(scenario(farm), 30)
+            return await asyncio.wait_for(scenario(farm), PATIENCE)
 
     return asyncio.run(main())
 
@@ -108,12 +120,19 @@ def test_request_and_reply():
 
 
 def test_a_quiet_port_still_answers_soon():
+    """A request ends the pause between two polls, which has become a long one by then."""
+
     async def scenario(farm):
-        await asyncio.sleep(0.3)
-        start = time.monotonic()
-        for _ in range(10):
-            await farm.master.request(0, "who")
-        assert time.monotonic() - start < 1.0
+        polls = []
+        poll, farm.master._slow = farm.master.poll, PATIENCE
+        farm.master.poll = lambda: (polls.append(1), poll())[1]
+        await until(lambda: len(polls) > 50)  # from here on each pause is longer than the last
+        seen, skipped = 0, 0
+        while skipped < 30 or seen == len(polls):
+            seen, skipped = len(polls), skipped + 1
+            later(1)
+            await asyncio.sleep(0.003)
+        assert await farm.master.request(0, "who", deadline=5) == 0  # the pause: 10 s
 
     run(scenario)
 
@@ -148,10 +167,14 @@ def test_multicast_mixes_replies_and_errors():
     async def scenario(farm):
         farm.ports[1].on("who", lambda body: 1 // 0)
         farm.ports[2].handle_some = lambda **_: 0
-        answers = await farm.master.multicast_request("who", deadline=0.1)
+        asked = asyncio.create_task(farm.master.multicast_request("who", deadline=20))
+        status = farm.master.status
+        await until(lambda: [one["unanswered"] for one in status().values()] == [0, 0, 1])
+        later(20)
+        answers = await asked
         assert answers[0] == 0
         assert isinstance(answers[1], RequestFailed) and isinstance(answers[2], MessageTimeout)
-        assert await farm.master.multicast_request("who", workers=[0]) == {0: 0}
+        assert await farm.master.multicast_request("who", None, PATIENCE, [0]) == {0: 0}
 
     run(scenario, workers=3)
 
@@ -161,7 +184,7 @@ def test_casts_wait_for_a_full_ring_and_keep_their_order():
         farm.serving = False
         for k in range(2000):
             farm.master.cast_all("add", k)
-        late = asyncio.create_task(farm.master.request(0, "get", deadline=20))
+        late = asyncio.create_task(farm.master.request(0, "get"))
         farm.master.cast(1, "add", "last")
         assert farm.master.status()[0]["waiting_bytes"] > 0
         await asyncio.sleep(0.01)
@@ -214,7 +237,7 @@ def test_worker_that_does_not_listen_is_lagging_until_its_snapshot():
         told = []
         farm.master.on_lagging = lambda worker, reason: told.append((worker, reason))
         farm.serving = False
-        asked = asyncio.create_task(farm.master.request(0, "get", deadline=20))
+        asked = asyncio.create_task(farm.master.request(0, "get"))
         await asyncio.sleep(0.01)
         for k in range(1000):
             farm.master.cast(0, "add", k)
@@ -222,6 +245,7 @@ def test_worker_that_does_not_listen_is_lagging_until_its_snapshot():
             await asked
         with pytest.raises(WorkerLagging):
             await farm.master.request(0, "get")
+        await until(lambda: told)
         await asyncio.sleep(0.05)
         assert len(told) == 1 and told[0][0] == 0 and "bytes" in told[0][1]
         status = farm.master.status()[0]
@@ -230,7 +254,7 @@ def test_worker_that_does_not_listen_is_lagging_until_its_snapshot():
         farm.serving = True
         farm.master.reset(0, (("add", k) for k in range(1000)))
         farm.master.cast(0, "add", "after")
-        assert await farm.master.request(0, "get", deadline=20) == [*range(1000), "after"]
+        assert await farm.master.request(0, "get") == [*range(1000), "after"]
 
     run(scenario, capacity=8192, limit=4000)
 
@@ -239,7 +263,7 @@ def test_restarted_worker_gets_snapshot_then_stream():
     async def scenario(farm):
         farm.master.cast(0, "add", "old")
         farm.serving = False
-        asked = asyncio.create_task(farm.master.request(0, "get", deadline=20))
+        asked = asyncio.create_task(farm.master.request(0, "get"))
         await asyncio.sleep(0.01)
         farm.ports[0].emit("bye", 1)
         said = []
@@ -302,8 +326,7 @@ def test_resync_event_is_answered_by_a_snapshot():
         await farm.settle()
         farm.master._links[0][0].number += 5
         farm.master.cast(0, "add", "after a gap")
-        while not asked:
-            await asyncio.sleep(0.001)
+        await until(lambda: asked)
         assert asked == [5]
         assert await farm.master.request(0, "get") == ["healed"]
 
@@ -322,8 +345,7 @@ def test_events_missing_unknown_and_failing(caplog):
         farm.ports[0]._out.push(b"\xc1 garbage")
         farm.ports[0]._out.push(wire.encode("cast", "x", 1, b"\xc0"))
         farm.ports[0]._out.push(wire.encode("err", "get", 999, b"\xc0"))
-        while not farm.master.status()[0]["late_replies"]:
-            await asyncio.sleep(0.001)
+        await until(lambda: farm.master.status()[0]["late_replies"])
         status = farm.master.status()[0]
         assert got == [7] and status["missed_events"] == 1
         assert status["unknown_events"] == 1 and status["malformed"] == 2
@@ -341,13 +363,12 @@ def test_destroyed_ring_is_reported_and_a_restart_repairs_it(side, caplog):
         channel = farm.master._links[0][0].channel
         header = ring_core.RingHeader.from_address(getattr(channel, side).address)
         header.head, header.tail = 3, 8
-        asked = asyncio.create_task(farm.master.request(0, "get", deadline=20))
+        asked = asyncio.create_task(farm.master.request(0, "get"))
         if side == "to_master":
             header.tail = 13
         with pytest.raises(WorkerBroken, match="worker 0 is broken"):
             await asked
-        while not told:
-            await asyncio.sleep(0.001)
+        await until(lambda: told)
         with pytest.raises(WorkerBroken):
             farm.master.reset(0, [])
         farm.master.worker_down(0, "replaced")

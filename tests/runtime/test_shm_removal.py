@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from runtime.shm import InstanceBusy, claim_instance, instance_holder
+from tests.waiting import PATIENCE
 
 
 def test_removed_with_its_folder(tmp_path: Path) -> None:
@@ -40,11 +42,11 @@ def test_looking_for_a_holder_makes_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def claim_and_remove(root: Path, seconds: float, failures: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    """Hold the name again and again; only one process at a time may."""
-    end = time.monotonic() + seconds
+def claim_and_remove(root: Path, times: int, together: Barrier, failures: Queue[str]) -> None:
+    """Hold the name so many times; only one process at a time may."""
+    together.wait(PATIENCE)
     held = 0
-    while time.monotonic() < end:
+    while held < times:
         try:
             claim = claim_instance("lb", root, attempts=1)
         except InstanceBusy:
@@ -63,14 +65,12 @@ def claim_and_remove(root: Path, seconds: float, failures: multiprocessing.Queue
 
 def test_only_one_holds_it_while_it_comes_and_goes(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    results = context.Queue()
-    children = [
-        context.Process(target=claim_and_remove, args=(tmp_path, 1.0, results)) for _ in range(3)
-    ]
+    results, together = context.Queue(), context.Barrier(3)
+    arguments = (tmp_path, 100, together, results)
+    children = [context.Process(target=claim_and_remove, args=arguments) for _ in range(3)]
     for child in children:
         child.start()
-    said = [results.get(timeout=30) for _ in children]
+    said = [results.get(timeout=PATIENCE) for _ in children]
     for child in children:
         child.join()
-    assert all(text.startswith("held") for text in said), said
-    assert sum(int(text.split()[1]) for text in said) > 20
+    assert said == ["held 100"] * 3

@@ -67,7 +67,7 @@ def test_termination_stops_a_compiled_loop(life, number, tmp_path):
             time.sleep(0.01)
         assert life.state == READY and life.pid == worker.pid and life.stop == 0
         worker.send_signal(number)
-        out, err = worker.communicate(timeout=10)
+        out, err = worker.communicate(timeout=60)
     finally:
         worker.kill()
     assert worker.returncode == 0, err
