@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-GRACE = 2.0  # seconds for processes that are on their way out
+GRACE = 5.0  # seconds for processes that are on their way out
 STATUS_LEFT_BEHIND = 3
 STATUS_LIMIT = 124
 # Place, pattern of names in it that would be ours, what to call them.

@@ -27,7 +27,7 @@ from types import FrameType, TracebackType
 from typing import IO
 
 from tools import lab_scrap
-from tools.lab_node import LabError, Node, run
+from tools.lab_node import LIMIT, LabError, Node, run
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -162,7 +162,7 @@ class Lab:
         *,
         label: str,
         ready: Callable[[], bool],
-        timeout: float = 10,
+        timeout: float = LIMIT,
     ) -> Path:
         """Start a server in `node` and return its log file once `ready()` says yes.
 

@@ -15,6 +15,8 @@ PERMITTED = tuple(
     for net in ("198.18.0.0/15", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24")
 )
 
+LIMIT = 100.0  # seconds a command may take; on a busy machine a short one takes many
+
 # What the kernel would otherwise do by itself, and what disturbs a test that counts packets.
 QUIET = {
     "net.ipv6.conf.all.disable_ipv6": "1",
@@ -31,7 +33,7 @@ class LabError(Exception):
 def call(
     argv: Sequence[str],
     *,
-    timeout: float = 30,
+    timeout: float = LIMIT,
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     capture: bool = True,
@@ -68,7 +70,7 @@ def call(
 def run(
     argv: Sequence[str],
     *,
-    timeout: float = 30,
+    timeout: float = LIMIT,
     stdin: str | None = None,
     env: Mapping[str, str] | None = None,
     capture: bool = True,
@@ -119,11 +121,11 @@ class Node:
         """`ip WORDS...` inside the namespace."""
         return run(["ip", "-n", self.netns, *words])
 
-    def run(self, *argv: str, timeout: float = 30, stdin: str | None = None) -> str:
+    def run(self, *argv: str, timeout: float = LIMIT, stdin: str | None = None) -> str:
         """Run a command inside the namespace; its output, or LabError when it fails."""
         return run(self.enter(argv), timeout=timeout, stdin=stdin)
 
-    def call(self, *argv: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    def call(self, *argv: str, timeout: float = LIMIT) -> subprocess.CompletedProcess[str]:
         """Run a command inside the namespace and leave judging its status to the caller."""
         return call(self.enter(argv), timeout=timeout)
 

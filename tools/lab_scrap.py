@@ -69,7 +69,7 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
-def end(pids: list[int], grace: float = 5.0) -> None:
+def end(pids: list[int], grace: float = 20.0) -> None:
     """End processes: SIGTERM, and SIGKILL for those still there after `grace` seconds."""
     for sig in (signal.SIGTERM, signal.SIGKILL):
         for pid in pids:

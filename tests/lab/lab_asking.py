@@ -22,8 +22,11 @@ class Asking:
         return result
 
     def report(self) -> dict[str, Any]:
-        """Wait for its end; what it reports."""
+        """Ask it to end, once its time is over, and wait for that; what it reports."""
         assert self.process.stdout is not None and self.process.stderr is not None
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.stdin = None
         lines = self.process.stdout.readlines()
         errors = self.process.stderr.read()
         assert self.process.wait() == 0, errors

@@ -5,7 +5,7 @@ lab_client.py send ADDRESS PORT COUNT HEX FROM datagrams of these bytes, each fr
 lab_client.py ping ADDRESS PORT                a datagram, from a new socket, per line of input
 lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines there and back
 lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
-lab_client.py try ADDRESS PORT COUNT SECONDS   TCP connections, each given up after so long
+lab_client.py try ADDRESS PORT COUNT SECONDS   TCP connections at once, given up after so long
 lab_client.py big ADDRESS PORT SIZE [TTL]      a datagram that must not be fragmented
 lab_client.py same ADDRESS PORT COUNT          datagrams from one socket, one after another
 lab_client.py download ADDRESS PORT PATH SECONDS   an HTTP body, taken in over so long
@@ -23,11 +23,12 @@ import time
 from collections import Counter
 from typing import Any
 
-ANSWER_SECONDS = 30.0  # after so long without an answer a connection is taken as lost
+ANSWER_SECONDS = 60.0  # after so long without an answer a connection is taken as lost
 PMTUDISC_PROBE = 3  # linux/in.h, linux/in6.h: DF, and sizes as they are asked for
 IP_MTU_DISCOVER, IP_RECVERR = 10, 11
 IPV6_MTU_DISCOVER, IPV6_RECVERR = 23, 25
 MSG_ERRQUEUE = 0x2000
+TCP_INFO, TOTAL_RETRANS = 11, 100  # linux/tcp.h: where struct tcp_info has it
 PAUSE = 0.002  # between the lines of a stream
 # Open to the end: a port given out twice would be a connection that is there already.
 _OPEN: list[socket.socket] = []
@@ -42,7 +43,7 @@ def udp(address: str, port: int, count: int, size: int = 100) -> dict[str, Any]:
     for number in range(count):
         sock = socket.socket(family, socket.SOCK_DGRAM)
         _OPEN.append(sock)
-        sock.settimeout(3)
+        sock.settimeout(ANSWER_SECONDS)
         sock.connect((address, port))
         data = f"{number:08d}".encode().ljust(size, b".")
         sock.send(data)
@@ -69,7 +70,7 @@ def send(address: str, port: int, count: int, data: str, source: str) -> dict[st
     servers: Counter[str] = Counter()
     for _ in range(count):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(3)
+            sock.settimeout(ANSWER_SECONDS)
             sock.bind((source, 0))
             sock.sendto(bytes.fromhex(data), (address, port))
             servers[sock.recv(65535).split(b" ", 1)[0].decode()] += 1
@@ -116,14 +117,20 @@ def report(stream: Stream, longest: float, error: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def asked() -> bool:
+    """Whether a report is wanted (Asking.report): a line of input, or its end."""
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
 def stream(address: str, port: int, seconds: float) -> dict[str, Any]:
-    """Exchange lines for so long; the longest wait for an answer is the outage a user sees."""
+    """Exchange lines for so long, and until asked; the longest wait for an answer is the outage a
+    user sees."""
     connection = Stream(address, port)
     print(json.dumps({"connected": connection.server}), flush=True)
     longest, error = 0.0, ""
     end = time.monotonic() + seconds
     try:
-        while time.monotonic() < end:
+        while time.monotonic() < end or not asked():
             longest = max(longest, connection.exchange())
             time.sleep(PAUSE)
     except (OSError, ValueError) as problem:
@@ -132,22 +139,21 @@ def stream(address: str, port: int, seconds: float) -> dict[str, Any]:
 
 
 def hold(address: str, port: int, count: int, seconds: float) -> dict[str, Any]:
-    """Many connections, exchanging a line each in turn."""
+    """Many connections, exchanging a line each in turn for so long, until asked, and once more."""
     connections = [Stream(address, port) for _ in range(count)]
     servers = Counter(connection.server for connection in connections)
     ends = [[connection.server, connection.local_port] for connection in connections]
     print(json.dumps({"connected": ends}), flush=True)
-    longest, errors, lines = 0.0, [], 0
+    longest, errors, lines, more = 0.0, [], 0, True
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while more and not errors:
+        more = time.monotonic() < end or not asked()
         for connection in connections:
             try:
                 longest = max(longest, connection.exchange())
                 lines += 1
             except (OSError, ValueError) as problem:
                 errors.append(f"{connection.server}: {problem}")
-        if errors:
-            break
         time.sleep(PAUSE)
     return {"servers": servers, "longest": round(longest, 3), "errors": errors, "lines": lines}
 
@@ -178,25 +184,33 @@ def download(address: str, port: int, path: str, seconds: float) -> dict[str, An
 
 
 def attempts(address: str, port: int, count: int, seconds: float) -> dict[str, Any]:
-    """Who greeted, how many did not, and the longest wait for a greeting."""
+    """Who greeted, how many did not, and how many SYNs of those who were greeted were lost."""
     servers: Counter[str] = Counter()
-    failed, slowest = 0, 0.0
+    failed, again = 0, 0
+    waiting = []
     for _ in range(count):
-        began = time.monotonic()
-        try:
-            with socket.create_connection((address, port), timeout=seconds) as sock:
-                servers[sock.makefile().readline().split()[0]] += 1
-                slowest = max(slowest, time.monotonic() - began)
-        except (OSError, IndexError):
-            failed += 1
-    return {"servers": servers, "failed": failed, "slowest": round(slowest, 3)}
+        waiting.append(socket.socket())
+        waiting[-1].setblocking(False)
+        waiting[-1].connect_ex((address, port))
+    end = time.monotonic() + seconds
+    while waiting and (left := end - time.monotonic()) > 0:
+        for sock in select.select(waiting, [], [], left)[0]:
+            waiting.remove(sock)
+            with sock:
+                try:
+                    servers[sock.recv(1000).split()[0].decode()] += 1
+                    info = sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, 104)
+                    again += struct.unpack_from("<I", info, TOTAL_RETRANS)[0]
+                except (OSError, IndexError):
+                    failed += 1
+    return {"servers": servers, "failed": failed + len(waiting), "again": again}
 
 
 def same(address: str, port: int, count: int) -> dict[str, Any]:
     """Ask ``count`` times from one socket; who answered, in order, and as whom."""
     order, answered_as = [], set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(3)
+        sock.settimeout(ANSWER_SECONDS)
         for number in range(count):
             sock.sendto(b"%d" % number, (address, port))
             answer, peer = sock.recvfrom(65535)
@@ -208,7 +222,7 @@ def same(address: str, port: int, count: int) -> dict[str, Any]:
 
 
 def big(address: str, port: int, size: int, ttl: int = 64) -> dict[str, Any]:
-    """What a datagram with DF set brings within a second: an answer or an ICMP error."""
+    """What a datagram with DF set brings: an answer or an ICMP error."""
     six = ":" in address
     family = socket.AF_INET6 if six else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -223,7 +237,7 @@ def big(address: str, port: int, size: int, ttl: int = 64) -> dict[str, Any]:
         sock.setsockopt(level, recverr, 1)
         sock.connect((address, port))
         sock.send(b"x" * size)
-        select.select([sock], [], [], 1)
+        select.select([sock], [], [], ANSWER_SECONDS)
         try:
             answer = sock.recv(65535, socket.MSG_DONTWAIT)
             return {"type": None, "code": None, "mtu": 0, "from": "", "answered": bool(answer)}

@@ -6,9 +6,9 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tools import client, lab_servers, lab_six
 from tools import lab_two_arm as net
 from tools.lab import Lab
 from tools.lab_balancer import Balancer, program
-from tools.lab_node import LabError, call
+from tools.lab_node import LabError, Node, call
 from tools.lab_six import Six
 from tools.lab_two_arm import TwoArm
 
@@ -89,7 +89,7 @@ class Running:
     def attempt(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run an operator's command, whatever its exit status."""
         argv = [program(words[0]), *words[1:]]
-        return call(argv, env=self.balancer.environment, timeout=60)
+        return call(argv, env=self.balancer.environment)
 
     def new_vip(self, mode: str, version: int = 4) -> str:
         """A virtual address that no test used, with the real servers set up for ``mode``."""
@@ -139,8 +139,8 @@ class Running:
     def curl(self, url: str, count: int = 1) -> list[str]:
         """Bodies of so many requests, each on a connection of its own, in order."""
         done = self.client.call(
-            "curl", "-sS", "--fail", "--fail-early", "--max-time", "10",
-            "-H", "Connection: close", f"{url}?[1-{count}]", timeout=60 + count * 0.1,
+            "curl", "-sS", "--fail", "--fail-early", "--max-time", "60",
+            "-H", "Connection: close", f"{url}?[1-{count}]", timeout=300,
         )  # fmt: skip
         assert done.returncode == 0, f"{done.stderr}\n{self.balancer.log_tail()}"
         return done.stdout.splitlines()
@@ -151,13 +151,13 @@ class Running:
 
     def megabyte(self, vip: str) -> None:
         """Ask the service on port 80 for a megabyte, and send it one."""
-        ask = ["curl", "-sS", "-o", "/dev/null", "--max-time", "20"]
+        ask = ["curl", "-sS", "-o", "/dev/null", "--max-time", "90"]
         url = f"http://{endpoint(vip, 80)}/"
-        got = self.client.run(*ask, "-w", "%{size_download}", f"{url}bulk", timeout=30)
+        got = self.client.run(*ask, "-w", "%{size_download}", f"{url}bulk")
         assert int(got) == lab_servers.BULK_BYTES
         bulk = f"@{self.lab.directory}/nginx-rs1-80/bulk"
         say = ("-w", "%{size_upload} %{http_code}", "--data-binary", bulk)
-        sent = self.client.run(*ask, *say, url, timeout=30)
+        sent = self.client.run(*ask, *say, url)
         assert sent == f"{lab_servers.BULK_BYTES} 200"
 
     def ask(self, kind: str, *words: object, timeout: float = 120) -> dict[str, Any]:
@@ -261,10 +261,11 @@ def traces(name: str) -> list[str]:
     return [str(path) for place, form in places.items() for path in Path(place).glob(form)]
 
 
-def eventually(true: Callable[[], Any], seconds: float = 5.0, what: str = "") -> Any:
-    """Wait until ``true()`` is; its value.  Fails after so many seconds."""
-    end = time.monotonic() + seconds
-    while not (value := true()):
-        assert time.monotonic() < end, f"not within {seconds:g} s: {what or true}"
-        time.sleep(0.02)
-    return value
+def pinged(node: Node, address: str, count: int, *options: str) -> bool:
+    """Whether each of ``count`` pings is answered, the first ones by number, and none twice.
+
+    Until so many are answered, however late (-w): without it ping waits for a moment only.
+    """
+    said = node.call("ping", "-n", "-c", str(count), "-i", "0.02", "-w", "60", *options, address)
+    numbers = [int(number) for number in re.findall(r"[ =]icmp_seq=(\d+) .*time=", said.stdout)]
+    return sorted(numbers) == [*range(1, count + 1)]

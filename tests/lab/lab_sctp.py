@@ -38,7 +38,7 @@ from lab_sctp_wire import (
 )
 
 WINDOW = 65536
-SECONDS, TRIES = 3.0, 4  # until a packet is sent again, and how often
+SECONDS, TRIES = 15.0, 2  # until a packet is sent again, and how often
 
 
 class Server:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from lab_family import FAMILIES, Family
-from lab_running import Running, eventually, running
+from lab_running import Running, running
 
+from tests.waiting import eventually
 from tools import lab_six
 from tools import lab_two_arm as net
 
@@ -72,7 +73,7 @@ def transfer(lb: Running, family: Family) -> tuple[dict[str, Any], dict[str, Any
     before = len(log.read_text().splitlines())
     words = [sys.executable, "-P", STREAM, "send", vip, str(PORT), str(MEGABYTES)]
     client = json.loads(lb.client.run(*words, timeout=300))
-    server = json.loads(eventually(lambda: log.read_text().splitlines()[before:], 10)[0])
+    server = json.loads(eventually(lambda: log.read_text().splitlines()[before:])[0])
     for way, taker, sender in (("up", server, client), ("down", client, server)):
         print(
             f"{family} {way}: {MEGABYTES} MB in {taker['seconds']:.2f} s,"

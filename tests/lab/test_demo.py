@@ -11,7 +11,7 @@ import pytest
 from tools import lab_scrap
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
 
 
 def demo(*words: str) -> subprocess.CompletedProcess[str]:
@@ -20,7 +20,7 @@ def demo(*words: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
 
 

@@ -20,7 +20,7 @@ NAMES = ["rs1", "rs2", "rs3"]
 
 def ran(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     path = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", **environment}
-    return subprocess.run(words, capture_output=True, text=True, env=path, cwd=ROOT, timeout=60)
+    return subprocess.run(words, capture_output=True, text=True, env=path, cwd=ROOT, timeout=200)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def upload(lb: Running, vip: str) -> None:
     """A megabyte to the server."""
     bulk = f"@{lb.lab.directory}/nginx-rs1-80/bulk"
     sent = lb.client.run(
-        "curl", "-sS", "-o", "/dev/null", "--max-time", "20", "-w", "%{size_upload} %{http_code}",
+        "curl", "-sS", "-o", "/dev/null", "--max-time", "90", "-w", "%{size_upload} %{http_code}",
         "--data-binary", bulk, f"http://{endpoint(vip, 80)}/",
     )  # fmt: skip
     assert sent == f"{lab_servers.BULK_BYTES} 200"
@@ -100,7 +100,7 @@ def upload(lb: Running, vip: str) -> None:
 def download(lb: Running, vip: str) -> None:
     """A megabyte from the server."""
     got = lb.client.run(
-        "curl", "-sS", "-o", "/dev/null", "--max-time", "20", "-w", "%{size_download}",
+        "curl", "-sS", "-o", "/dev/null", "--max-time", "90", "-w", "%{size_download}",
         f"http://{endpoint(vip, 80)}/bulk",
     )  # fmt: skip
     assert int(got) == lab_servers.BULK_BYTES

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from lab_family import IPV4, IPV6, NAT64, Family, endpoint
-from lab_running import ECHO, LETTERS, Running, eventually, running
+from lab_running import ECHO, LETTERS, Running, running
 
+from tests.waiting import eventually
 from tools import lab_six
 from tools import lab_two_arm as net
 
@@ -29,8 +30,8 @@ def lb() -> Iterator[Running]:
 def names(lb: Running, vip: str, count: int, source: str = net.CLIENT_HOST) -> set[str]:
     """Real servers that answer so many requests of a client."""
     done = lb.client.call(
-        "curl", "-sS", "--fail", "--fail-early", "--max-time", "10", "--interface", source,
-        "-H", "Connection: close", f"http://{vip}/?[1-{count}]", timeout=60,
+        "curl", "-sS", "--fail", "--fail-early", "--max-time", "60", "--interface", source,
+        "-H", "Connection: close", f"http://{vip}/?[1-{count}]", timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return {line.split()[0] for line in done.stdout.splitlines()}
@@ -96,12 +97,12 @@ def test_all_ports_over_the_death_of_a_worker(lb: Running) -> None:
     listing = lb.op(f"ipvsadm -Ln -t {vip}:0").splitlines()
     assert listing[2] == f"TCP  {vip}:0 rr persistent 360"
     assert sorted(line.split()[1] for line in listing[3:]) == [f"{a}:0" for a in sorted(lb.servers)]
-    with lb.asking("hold", vip, ECHO, 10, 6) as client:
+    with lb.asking("hold", vip, ECHO, 10, 3) as client:
         os.kill(lb.worker_pid(0), signal.SIGKILL)
+        assert set(lb.names(vip, 10)) == {first}
+        rows = lb.op("ipvsadm -Lnc").splitlines()
         report = client.report()
     assert report["errors"] == [] and report["servers"] == {first: 10}
-    assert set(lb.names(vip, 10)) == {first}
-    rows = lb.op("ipvsadm -Lnc").splitlines()
     address = next(a for a, node in lb.servers.items() if node.name == first)
     for port in (80, ECHO):
         ends = {tuple(row.split()[4:7:2]) for row in rows if f" {vip}:{port} " in row}
@@ -111,14 +112,14 @@ def test_all_ports_over_the_death_of_a_worker(lb: Running) -> None:
 def test_a_mask_and_the_end_of_time(lb: Running) -> None:
     vip = lb.service("fullnat", ECHO, proto="udp")
     lb.op(f"ipvsadm -E -u {vip}:{ECHO} -p {TIME} -M 255.255.0.0 --conn-timeout 1")
-    report = lb.ask("udp", vip, ECHO, 60)
-    assert report["lost"] == 0 and len(report["servers"]) == 1
-    assert f"persistent {TIME} mask 255.255.0.0" in lb.op(f"ipvsadm -Ln -u {vip}:{ECHO}")
-    assert f"-p {TIME} -M 255.255.0.0" in lb.op("ipvsadm -Sn")
     key = {"af": "inet", "proto": "udp", "addr": vip, "port": ECHO}
 
     def left() -> int:
         return sum(row["persist"] for row in lb.control.call("svc.list", svc=key)[0]["dests"])
 
+    report = lb.ask("udp", vip, ECHO, 60)
+    assert report["lost"] == 0 and len(report["servers"]) == 1
     assert left() == 1
-    eventually(lambda: left() == 0, TIME + 15, "the template ends")
+    assert f"persistent {TIME} mask 255.255.0.0" in lb.op(f"ipvsadm -Ln -u {vip}:{ECHO}")
+    assert f"-p {TIME} -M 255.255.0.0" in lb.op("ipvsadm -Sn")
+    eventually(lambda: left() == 0, "the template ends")

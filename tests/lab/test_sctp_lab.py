@@ -15,6 +15,7 @@ import pytest
 from lab_family import FAMILIES, FOUR_IN_SIX, IPV4, IPV6, SIX_IN_FOUR, Family
 from lab_running import Running, running
 
+from tests.waiting import eventually
 from tools import lab_six
 from tools import lab_two_arm as net
 from tools.lab_node import Node
@@ -92,7 +93,8 @@ def test_associations(lb: Running, mode: str, family: Family) -> None:
     # The listing cuts states to 15 characters.  Where servers answer around the balancer, it sees
     # no cookie acknowledged.
     open_ = "SCTP_INIT" if mode in ("dr", "tunnel") else "SCTP_ESTABLISHE"
-    assert states(lb, vip) == ["SCTP_CLOSED"] * 4 + [open_] * 2
+    expected = ["SCTP_CLOSED"] * 4 + [open_] * 2
+    eventually(lambda: states(lb, vip) == expected, "the last packets pass")
     assert lb.listed("sctp", vip, port)["stats"]["conns"] == 6
 
 
@@ -111,7 +113,8 @@ def test_associations_from_inside_through_snat(lb: Running, version: int) -> Non
             host.route("198.18.0.0/24", "via", net.LB_LAN)
         report = ask(host, target, PORT, 6, 2)
         assert report == {"servers": {"client": 6}, "sources": {outside: 6}, "again": 0}
-    assert states(lb, outside) == ["SCTP_CLOSED"] * 8 + ["SCTP_ESTABLISHE"] * 4
+    expected = ["SCTP_CLOSED"] * 8 + ["SCTP_ESTABLISHE"] * 4
+    eventually(lambda: states(lb, outside) == expected, "the last packets pass", 30)
     assert f"MATCH sctp,from={INSIDE[version]}:0-0,oif=dpdk0 rr\n" in lb.op("ipvsadm -Ln")
 
 

@@ -80,13 +80,13 @@ def test_curl_from_inside_is_seen_with_an_outside_address(lb: Running, way: Way)
         size = host.run("curl", "-sS", "-o", "/dev/null", "-w", "%{size_download}",
                         f"http://{asked}/bulk")  # fmt: skip
         assert int(size) == lab_servers.BULK_BYTES
+    conns = [row.split() for row in lb.op("ipvsadm -Lnc").splitlines()]
     assert seen == set(way.outside)
     listing = lb.op("ipvsadm -Ln")
     assert f"MATCH tcp,from={way.listed},oif=dpdk0 rr\n" in listing
     rows = [line.split() for line in listing.splitlines() if " SNAT " in line]
     targets = {row[1] for row in rows}
     assert {endpoint(address, 0) for address in way.outside} <= targets
-    conns = [row.split() for row in lb.op("ipvsadm -Lnc").splitlines()]
     ended = [row for row in conns if row[2] in ("TIME_WAIT", "LAST_ACK", "TCP_CLOSE")]
     assert [row for row in ended if row[3] == row[5] == asked]
 
@@ -95,7 +95,7 @@ def test_curl_from_inside_is_seen_with_an_outside_address(lb: Running, way: Way)
 def test_ping_from_two_hosts_with_one_identifier(lb: Running, way: Way) -> None:
     """Until three are answered: without -w ping does not wait for one that is late."""
     for host in list(lb.servers.values())[:2]:
-        said = host.run("ping", "-n", "-c", "3", "-i", "0.2", "-w", "9", "-e", "77", way.asked)
+        said = host.run("ping", "-n", "-c", "3", "-i", "0.2", "-w", "60", "-e", "77", way.asked)
         received = re.search(r" (\d+) received", said)
         assert received is not None and int(received[1]) >= 3 and "duplicates" not in said
     listed = [row for row in lb.op("ipvsadm -Lnc").splitlines() if f"]{way.ping}" in row]

@@ -64,7 +64,7 @@ def test_weights_change_while_it_runs(lb: Running) -> None:
 
 def test_deleted_service_lets_its_connections_go_on(lb: Running) -> None:
     vip = lb.service("fullnat", ECHO)
-    with lb.asking("stream", vip, ECHO, 2) as client:
+    with lb.asking("stream", vip, ECHO, 1) as client:
         lb.op(f"ipvsadm -D -t {vip}:{ECHO}")
         refused = lb.client.call("curl", "-sS", "--max-time", "1", f"http://{vip}:{ECHO}/")
         assert refused.returncode != 0

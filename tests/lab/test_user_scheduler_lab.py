@@ -8,7 +8,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from lab_running import eventually, running
+from lab_running import running
+
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
 
@@ -42,8 +44,8 @@ def test_documented_example_in_a_running_balancer(tmp_path: Path) -> None:
         (chosen,) = set(lb.names(vip, 6))
         pid = lb.worker_pid()
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda: lb.status()["workers"][0]["pid"] not in (pid, None), 20)
-        eventually(lambda: lb.status()["workers"][0]["state"] == "up", 20)
+        eventually(lambda: lb.status()["workers"][0]["pid"] not in (pid, None))
+        eventually(lambda: lb.status()["workers"][0]["state"] == "up")
         assert set(lb.names(vip, 6)) == {chosen}
         assert lb.attempt("dpvs", "scheduler", "unload", "mine").returncode == 1
         lb.op(f"ipvsadm -E -t {vip}:80 -s rr")

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from lab_family import FAMILIES, Family
-from lab_running import ECHO, Running, eventually, running
+from lab_running import ECHO, Running, pinged, running
 
 from ipvs.rss import DEFAULT_KEY, toeplitz
+from tests.waiting import eventually
 from tools import lab_two_arm as net
 from tools.lab_two_arm import MODES
 
@@ -84,7 +85,7 @@ def test_return_packets_of_fullnat_are_processed_by_the_owner(lb: Running, famil
         else:
             assert row["lport"] & 1 == row["cid"] - 1, row
 
-    eventually(lambda: lb.total("handed_in") == lb.total("handed_out"), 5, "nothing is on its way")
+    eventually(lambda: lb.total("handed_in") == lb.total("handed_out"), "nothing is on its way")
     grown, stats = growth(lb, before), per_worker(lb, "tcp", vip)
     for cid in (1, 2):
         mine, worker = stats[cid - 1], grown[cid - 1]
@@ -122,6 +123,7 @@ def test_nat_connections_belong_to_the_worker_of_their_client(lb: Running) -> No
     stats = per_worker(lb, "udp", vip)
     for cid in (1, 2):
         assert stats[cid - 1]["inpkts"] == stats[cid - 1]["outpkts"] == owners[cid]
+    eventually(lambda: lb.total("handed_in") == lb.total("handed_out"), "nothing is on its way")
     grown = growth(lb, before)
     assert sum(worker["handed_out"] for worker in grown) > 10
     assert grown[0]["handed_out"] == grown[1]["handed_in"]
@@ -147,5 +149,4 @@ def test_neighbours_stay_known_to_both_workers(lb: Running) -> None:
 def test_ping_of_a_virtual_address(lb: Running) -> None:
     vip = lb.new_vip("fullnat")
     for size in (56, 1472):
-        done = lb.client.run("ping", "-c", "20", "-i", "0.02", "-s", str(size), vip)
-        assert "20 received, 0% packet loss" in done
+        assert pinged(lb.client, vip, 20, "-s", str(size))

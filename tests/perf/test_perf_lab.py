@@ -111,7 +111,7 @@ def test_clients_of_an_echo_server() -> None:
                 assert hold.stdout is not None and hold.stdin is not None
                 assert json.loads(hold.stdout.readline()) == {"connected": ["rs1", "rs1"]}
                 with pytest.raises(subprocess.TimeoutExpired):
-                    hold.wait(0.2)
+                    hold.wait(1)
                 output, _ = hold.communicate("\n")
             for row in json.loads(output)["lines"]:
                 assert row["error"] == "" and row["number"] > 3

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 import pytest
 
+from tests.waiting import eventually
 from tools import lab_two_arm as net
 from tools.client import ControlClient, socket_path
 from tools.lab import Lab
@@ -14,6 +14,9 @@ from tools.lab_balancer import Balancer, setup_commands
 from tools.lab_two_arm import TwoArm
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+
+TOTALS = ("packets in", "packets out")
 
 
 def number(cell: str) -> float:
@@ -62,9 +65,11 @@ def test_figures_add_up_to_the_port_counters(balancer: Balancer) -> None:
         stdout=subprocess.DEVNULL,
     )
     try:
-        time.sleep(1.0)
+        first = totals(control)
+        eventually(lambda: totals(control)[1] > first[1] + 1000, "the load is there")
         before = totals(control)
-        views = pages(balancer.operate("dpvs top -n 3 --interval 0.5"))
+        # Workers and ports are read one after the other: a pause in between must not be much.
+        views = pages(balancer.operate("dpvs top -n 3 --interval 2"))
         after = totals(control)
     finally:
         load.terminate()
@@ -88,14 +93,17 @@ def test_figures_add_up_to_the_port_counters(balancer: Balancer) -> None:
     counted = control.call("counters")["workers"][0]["counters"]["cycles_packets"]
 
     # At rest all agree to the packet, and accounting is off again.
-    time.sleep(0.5)
     client.run("curl", "-sS", f"http://{net.VIP}/")
-    rest = pages(balancer.operate("dpvs top --once --interval 0.2 --no-stages"))[0]
+
+    def at_rest() -> dict[str, dict[str, float]]:
+        (view,) = pages(balancer.operate("dpvs top --once --interval 0.2 --no-stages"))
+        workers, ports = view["worker all"], view["port total"]
+        return view if all(workers[name] == ports[name] for name in TOTALS) else {}
+
+    rest = eventually(at_rest, "workers and ports agree")
     quiet = control.call("counters")["workers"][0]["counters"]["cycles_packets"]
     assert quiet - counted < 20
     received, sent = totals(control)
-    assert rest["worker all"]["packets in"] == rest["port total"]["packets in"]
-    assert rest["worker all"]["packets out"] == rest["port total"]["packets out"]
     assert received - rest["worker all"]["packets in"] < 20
     assert sent - rest["worker all"]["packets out"] < 20
     rows = control.call("link.show", dev=None, stats=True, verbose=False)

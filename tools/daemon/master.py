@@ -47,8 +47,7 @@ from tools.settings_model import Settings
 
 _log = logging.getLogger(__name__)
 Progress = Callable[[str], None]
-APPLY_SECONDS = 1.0  # longest wait of an operator's command for a worker that is busy
-START_APPLY_SECONDS = 5.0
+APPLY_SECONDS = 5.0  # longest wait of an operator's command for a worker that is busy
 
 
 class Master:
@@ -321,7 +320,7 @@ class Master:
             await self.open_workers()
             await self.server.start()
             await run_commands(self.settings.commands, self, self._progress)
-            if not await self._applied(START_APPLY_SECONDS):
+            if not await self._applied(APPLY_SECONDS):
                 _log.warning("workers are still applying the configuration")
             ready()
             await self._stop.wait()
