@@ -17,6 +17,7 @@ from tools.one_line import OneLineGroup
 from tools.top import top
 
 VERSION = "1.10.2"
+STOP_SECONDS = 60.0  # longest wait for the end of a daemon that was stopped
 
 
 @click.group("dpvs", cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -66,8 +67,8 @@ def stop(name: str | None) -> None:
     except (client.DaemonDown, client.ControlError, ValueError) as error:
         _fail(str(error))
         return
-    if not wait_gone(pid, 20.0):
-        _fail(f"pid {pid} has not ended after 20 s")
+    if not wait_gone(pid, STOP_SECONDS):
+        _fail(f"pid {pid} has not ended after {STOP_SECONDS:g} s")
 
 
 @main.command()

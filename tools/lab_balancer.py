@@ -172,7 +172,7 @@ def running(name: str) -> bool:
 def stop(name: str) -> None:
     """Stop the daemon called `name` if it answers; LabError when it refuses."""
     if running(name):
-        run([program("dpvs"), "stop", "--name", name], timeout=60)
+        run([program("dpvs"), "stop", "--name", name])
 
 
 def setup_commands(mode: str, workers: int, servers: list[str]) -> list[str]:

@@ -222,7 +222,10 @@ KEYS = st.fixed_dictionaries(
 FIELDS = st.dictionaries(NAMES, SCALARS | KEYS, max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=400,
+)
 @given(st.lists(st.tuples(st.sampled_from(sorted(HANDLERS)), FIELDS), max_size=6))
 def test_random_requests_are_answered_and_never_half_applied(requests):
     master = Master()

@@ -1,7 +1,8 @@
-"""An end of a TCP connection that says nothing: `lab_idle.py listen|connect ADDRESS PORT`.
+"""An end of a TCP connection that falls silent: `lab_idle.py listen|connect ADDRESS PORT`.
 
-It sends a line each way, again after a line of input, then waits. Prints JSON: that it is there,
-and at last how its wait ended (an errno's name, "" for a regular end) and after how many seconds.
+It sends something now and then until a line of input, then it waits. Prints JSON: that it is there,
+that it is idle, and at last how its wait ended (an errno's name, "" for a regular end) and after
+how many seconds.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import select
 import socket
 import sys
 import termios
 import time
 
-PATIENCE = 100.0  # seconds
+PATIENCE = 60.0  # seconds
+EVERY = 0.1  # seconds between two packets
 
 
 def meet(kind: str, address: str, port: int) -> socket.socket:
@@ -27,12 +30,16 @@ def meet(kind: str, address: str, port: int) -> socket.socket:
         return listener.accept()[0]
 
 
-def exchange(sock: socket.socket) -> None:
-    """A line each way, acknowledged: nothing is left to be sent again."""
-    sock.sendall(b"a line....")
-    assert len(sock.recv(10, socket.MSG_WAITALL)) == 10
+def talk(sock: socket.socket) -> float:
+    """Send until a line of input, and until all is acknowledged; when the last was sent."""
+    while True:
+        began = time.monotonic()
+        sock.sendall(b".")
+        if select.select([sys.stdin], [], [], EVERY)[0]:
+            break
     while fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)) != bytes(4):
         time.sleep(0.001)
+    return began
 
 
 def main() -> None:
@@ -40,14 +47,14 @@ def main() -> None:
     kind, address, port = sys.argv[1:]
     with meet(kind, address, int(port)) as sock:
         sock.settimeout(PATIENCE)
-        exchange(sock)
+        sock.sendall(b".")
+        sock.recv(1)
         print(json.dumps({"ready": "connected"}), flush=True)
-        sys.stdin.readline()
-        began, error = time.monotonic(), ""  # what follows is no earlier than this
-        exchange(sock)
+        began, error = talk(sock), ""
         print(json.dumps({"ready": "idle"}), flush=True)
         try:
-            sock.recv(1)
+            while sock.recv(1000):
+                pass
         except OSError as problem:
             error = errno.errorcode.get(problem.errno or 0, str(problem))
         print(json.dumps({"error": error, "seconds": time.monotonic() - began}), flush=True)
