@@ -28,14 +28,14 @@ class Answers:
 def request_command(count: int) -> list[str]:
     """The curl command for `count` requests, each on a TCP connection of its own."""
     return [
-        "curl", "-sS", "--fail", "--fail-early", "--connect-timeout", "3", "--max-time", "10",
+        "curl", "-sS", "--fail", "--fail-early", "--connect-timeout", "10", "--max-time", "60",
         "-H", "Connection: close", f"http://{net.VIP}/[1-{count}]",
     ]  # fmt: skip
 
 
 def request(client: Node, count: int) -> Answers:
     """Run request_command in `client`. The first request that fails ends the series."""
-    done = client.call(*request_command(count), timeout=30 + count * 0.1)
+    done = client.call(*request_command(count), timeout=100 + count * 0.5)
     answers = Answers(count, error=done.stderr.strip())
     for line in done.stdout.splitlines():
         server, _, source = line.partition(" ")

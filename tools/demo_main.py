@@ -47,7 +47,7 @@ def show_requests(network: TwoArm, count: int) -> demo_check.Answers:
 
 def ping(network: TwoArm) -> list[str]:
     """Ping the virtual address; what is wrong."""
-    words = ["ping", "-c", "3", "-i", "0.2", "-W", "2", net.VIP]
+    words = ["ping", "-c", "3", "-i", "0.2", "-W", "10", net.VIP]
     print(f"# {shlex.join(network.client.enter(words))}")
     done = network.client.call(*words)
     print(done.stdout.strip())

@@ -14,7 +14,7 @@ from scapy.packet import Packet, Raw
 from scapy.utils import rdpcap, wrpcap
 
 # The process may have to compile the packet path.
-pytestmark = [pytest.mark.dpdk, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.dpdk, pytest.mark.timeout(1000)]
 
 CONFIG = """
 netif_defs {
