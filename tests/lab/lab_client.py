@@ -23,7 +23,7 @@ import time
 from collections import Counter
 from typing import Any
 
-ANSWER_SECONDS = 60.0  # after so long without an answer a connection is taken as lost
+ANSWER_SECONDS = 100.0  # after so long without an answer a connection is taken as lost
 PMTUDISC_PROBE = 3  # linux/in.h, linux/in6.h: DF, and sizes as they are asked for
 IP_MTU_DISCOVER, IP_RECVERR = 10, 11
 IPV6_MTU_DISCOVER, IPV6_RECVERR = 23, 25

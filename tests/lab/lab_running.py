@@ -160,7 +160,7 @@ class Running:
         sent = self.client.run(*ask, *say, url)
         assert sent == f"{lab_servers.BULK_BYTES} 200"
 
-    def ask(self, kind: str, *words: object, timeout: float = 120) -> dict[str, Any]:
+    def ask(self, kind: str, *words: object, timeout: float = 300) -> dict[str, Any]:
         """Run a client of lab_client.py to its end; its report."""
         done = self.client.call(
             sys.executable, "-P", CLIENT, kind, *(str(word) for word in words), timeout=timeout

@@ -31,7 +31,7 @@ def rested(lb: Running, index: int) -> int:
         row = lb.status()["workers"][index]
         return int(row["pid"]) if row["state"] == "up" and row["uptime"] > 10 else 0
 
-    return int(eventually(up, "the worker is up"))
+    return int(eventually(up, "the worker is up", 120))
 
 
 def in_turn(names: list[str]) -> bool:
