@@ -151,8 +151,12 @@ def c_address(function: Callable[..., Any]) -> int:
     return ctypes.cast(entry, ctypes.c_void_p).value or 0
 
 
-def prune_cache(keep: int = 4) -> None:
-    """Remove all but the ``keep`` newest cache folders (each belongs to one source version)."""
+def prune_cache(keep: int = 16) -> None:
+    """Remove all but ``keep`` cache folders, 4 MB and a source version each.
+
+    Those that were used last stay: a daemon may run for long, and what starts in place of a worker
+    that died must find machine code, or it compiles for longer than a worker may take.
+    """
     root = cache_root()
     if not root.is_dir():
         return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -112,17 +113,27 @@ def object_of(function: Function, known: Iterable[str] = ()) -> bytes:
     return link(units.values(), outside)
 
 
+def stored() -> tuple[list[str], bytes]:
+    """Symbols and ELF object of the whole path from the cache, none and nothing without it."""
+    try:
+        content = msgpack.unpackb(PROGRAM.read_bytes())
+    except FileNotFoundError:
+        return [], b""
+    with suppress(OSError):  # of another user; jit.prune_cache goes by the last use
+        os.utime(CACHE_DIR)
+    return content["symbols"], content["object"]
+
+
 class _Loaded:
     """The machine code of this process."""
 
     def __init__(self) -> None:
         machine()
         self.engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine())
-        self.symbols: frozenset[str] = frozenset()
-        if PROGRAM.exists():
-            content = msgpack.unpackb(PROGRAM.read_bytes())
-            self.symbols = frozenset(content["symbols"])
-            self.add(content["object"])
+        symbols, code = stored()
+        self.symbols = frozenset(symbols)
+        if symbols:
+            self.add(code)
 
     def add(self, code: bytes) -> None:
         self.engine.add_object_file(llvm.ObjectFileRef.from_data(code))

@@ -7,9 +7,10 @@ import os
 import subprocess
 import sys
 
+import msgpack
 import pytest
 
-from runtime import jit
+from runtime import jit, program
 from runtime.intrinsics import load64
 from runtime.jit import JIT, c_address, compiled, inlined
 
@@ -117,3 +118,15 @@ def test_old_caches_are_removed(monkeypatch, tmp_path):
         os.utime(folder, (1000 + number, 1000 + number))
     jit.prune_cache(keep=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["4", "5"]
+
+
+def test_a_cache_is_as_new_as_its_last_use(monkeypatch, tmp_path):
+    """The machine code of a daemon stays while others are compiled: a worker may have to start."""
+    monkeypatch.setattr(program, "CACHE_DIR", tmp_path)
+    monkeypatch.setattr(program, "PROGRAM", tmp_path / "program")
+    (tmp_path / "program").write_bytes(msgpack.packb({"symbols": ["f"], "object": b"code"}))
+    os.utime(tmp_path, (1000, 1000))
+    assert program.stored() == (["f"], b"code")
+    assert tmp_path.stat().st_mtime > 1000
+    (tmp_path / "program").unlink()
+    assert program.stored() == ([], b"")
