@@ -81,6 +81,7 @@ class IpvsStruct(ctypes.Structure):
         ("template", ctypes.c_int64),  # that the connection being opened is to note, 0 = none
         ("sweep", ctypes.c_int64),  # where the sweep over the templates goes on
         ("sctp_length", ctypes.c_int64),  # of that packet from the ports on, all fragments together
+        ("leading", ctypes.c_int64),  # DatagramStruct: whose first fragment is being handled, or 0
         # Established connections that were idle for too long, see ipvs/ending.py.
         ("idle_probed", ctypes.c_int64),  # whose ends were asked for their numbers
         ("idle_resets", ctypes.c_int64),  # RSTs sent to their ends

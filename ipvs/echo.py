@@ -45,6 +45,40 @@ def echo_ports(icmp, six):
 
 
 @compiled
+def note_echo(ipvs, packet, icmp):
+    """Fill in what a lookup needs of an echo: what stands for its tuple, hash."""
+    w = Ipvs(ipvs)
+    k = Packet(packet)
+    l3 = k.data + ETHER_LEN
+    six = is_six(l3)
+    seed = w.index + SEED_AT
+    k.addresses = digest(seed, l3 + IP6_SRC) if six else load64(l3 + 12)
+    k.ports = echo_ports(icmp, six)
+    hashed = tuple_hash(seed, k.addresses, k.ports)
+    k.tag = tag_of(hashed)
+    k.bucket = home(w.index, hashed)
+    return 0
+
+
+@compiled
+def note_first_echo(ipvs, packet, icmp, length):
+    """Note a first fragment with ``length`` bytes of ICMP; ``icmp``, 0 when it is no echo."""
+    if echo_of(icmp, length, is_six(Packet(packet).data + ETHER_LEN)) == NO_ECHO:
+        return 0
+    note_echo(ipvs, packet, icmp)
+    return icmp
+
+
+@compiled
+def may_concern(ipvs, l3):
+    """1 for an ICMP packet that an inside host sent, or that is for an outside address."""
+    way = way_of(ipvs, l3)
+    if way == NO_WAY:
+        return 0
+    return 1 if way & OURS == 0 or (way >> FLAGS_AT) & SAPOOL else 0
+
+
+@compiled
 def _named_by(ipvs, icmp):
     """Worker that the identifier of an answer names; this one when it names none."""
     w = Ipvs(ipvs)
@@ -54,8 +88,11 @@ def _named_by(ipvs, icmp):
 
 
 @compiled
-def _unknown(ipvs, packet, handed, icmp, kind):
-    """An echo of no connection: one to open, an answer for another worker, or the stack's."""
+def receive_unknown(ipvs, packet, handed, icmp, kind):
+    """An echo of no connection: one to open, an answer for another worker, or the stack's.
+
+    0 or a drop reason.
+    """
     w = Ipvs(ipvs)
     k = Packet(packet)
     l3 = k.data + ETHER_LEN
@@ -87,14 +124,10 @@ def receive_echo(ipvs, packet, handed, icmp, kind):
     w = Ipvs(ipvs)
     k = Packet(packet)
     l3 = k.data + ETHER_LEN
-    six = is_six(l3)
-    seed = w.index + SEED_AT
-    k.addresses = digest(seed, l3 + IP6_SRC) if six else load64(l3 + 12)
-    k.ports = echo_ports(icmp, six)
-    hashed = tuple_hash(seed, k.addresses, k.ports)
-    reference = find(w.index, home(w.index, hashed), tag_of(hashed), k.addresses, k.ports)
+    note_echo(ipvs, packet, icmp)
+    reference = find(w.index, k.bucket, k.tag, k.addresses, k.ports)
     if reference == 0:
-        return _unknown(ipvs, packet, handed, icmp, kind)
-    if six and is_between(l3, entry_of(w.table, reference >> 1), reference & 1) == 0:
+        return receive_unknown(ipvs, packet, handed, icmp, kind)
+    if is_six(l3) and is_between(l3, entry_of(w.table, reference >> 1), reference & 1) == 0:
         return DIGEST_CLASH
     return forward_outward(ipvs, packet, reference, icmp)

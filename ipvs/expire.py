@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipvs.context import Ipvs
 from ipvs.dest import connection_ends
 from ipvs.ending import is_to_be_told, tell_ends
-from ipvs.entry import ACTIVE, HASHED1, MODE_SNAT, S_OPS, WIDE, Entry
+from ipvs.entry import ACTIVE, HASHED1, MODE_SNAT, WIDE, Entry
 from ipvs.laddr import LADDR_SIZE, LADDR_STATS_SIZE, give_port
 from ipvs.pairs import give_pair
 from ipvs.persist import keep
@@ -43,14 +43,6 @@ def release(ipvs, number):
         give_pair(w.table, number)
     else:
         give_entry(w.table, number)
-    return 0
-
-
-@compiled
-def end_one_packet(ipvs, number):
-    """The first packet of a connection is sent, or dropped: of a one-packet service it was all."""
-    if Entry(entry_of(Ipvs(ipvs).table, number)).special & S_OPS:
-        release(ipvs, number)
     return 0
 
 

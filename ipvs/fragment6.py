@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from ipvs.classify6 import note_tuple6
 from ipvs.context import Ipvs, Packet
-from ipvs.datagrams import datagram_of
+from ipvs.datagram_table import datagram_of
 from ipvs.drops import FRAG_FORM, FRAG_TINY, UDP6_CHECKSUM
+from ipvs.echo import may_concern, note_first_echo
 from ipvs.family import to_us
 from ipvs.fragment import receive_part
 from ipvs.fragment_first import check_first
@@ -31,6 +32,7 @@ from stack.headers import (
     IP6_MF,
     IP6_OFFSET,
     IP6_SRC,
+    PROTO_ICMP6,
     PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
@@ -67,6 +69,17 @@ def _has_ports(proto):
 
 
 @compiled
+def _is_followed(ipvs, l3, following):
+    """1 for fragments that follow their first one: what may have ports, and echoes.
+
+    ``following``: what the fragment header says comes next.
+    """
+    if following == PROTO_ICMP6:
+        return may_concern(ipvs, l3)
+    return _has_ports(following) | is_extension(following)
+
+
+@compiled
 def _check_first(ipvs, packet, upper, total):
     """A first fragment with protocol | offset << 8 ``upper``, as ``walk`` says; 0 or a reason.
 
@@ -90,6 +103,23 @@ def _check_first(ipvs, packet, upper, total):
 
 
 @compiled
+def _note_first(ipvs, packet, upper, total):
+    """Note tuple and hash of a checked first fragment.
+
+    Address of its ports, or echo; 0 when it has neither.
+    """
+    l3 = Packet(packet).data + ETHER_LEN
+    proto = upper & 0xFF
+    l4 = l3 + (upper >> 8)
+    if proto == PROTO_ICMP6:
+        return note_first_echo(ipvs, packet, l4, total - (upper >> 8))
+    if _has_ports(proto) == 0:
+        return 0
+    note_tuple6(Ipvs(ipvs).index, packet, l3, l4, proto)
+    return l4
+
+
+@compiled
 def receive_fragment6(ipvs, packet, handed, offset):
     """A fragment with its header ``offset`` bytes behind the fixed one's begin; 0 or a reason."""
     w = Ipvs(ipvs)
@@ -100,7 +130,7 @@ def receive_fragment6(ipvs, packet, handed, offset):
     if length < 0:
         return FRAG_FORM
     f = Fragment(l3 + offset)
-    if _has_ports(f.next) == 0 and is_extension(f.next) == 0:
+    if _is_followed(ipvs, l3, f.next) == 0:
         return receive_ipv6(w.stack, k.mbuf, k.data)
     if length == 0:
         return FRAG_FORM
@@ -110,15 +140,13 @@ def receive_fragment6(ipvs, packet, handed, offset):
         return _malformed(ipvs, packet, FRAG_FORM, WRONG_FIELD, LENGTH_AT)
     if offset - IP6_LEN + begin + length > LARGEST:
         return _malformed(ipvs, packet, FRAG_FORM, WRONG_FIELD, offset + PLACE_AT)
-    l4 = 0
+    l4 = 0  # of others than the first nobody asks
     if begin == 0:
         upper = walk_from(w.stack, l3, total, offset, offset + FRAGMENT_LEN)
         reason = _check_first(ipvs, packet, upper, total)
         if reason != 0:
             return reason
-        if _has_ports(upper & 0xFF):
-            l4 = l3 + (upper >> 8)
-            note_tuple6(w.index, packet, l3, l4, upper & 0xFF)
+        l4 = _note_first(ipvs, packet, upper, total)
     key = load32(f.ptr + 4) | VERSION6
     datagram = datagram_of(
         ipvs, load64(l3 + IP6_SRC), load64(l3 + IP6_SRC + 8), load64(l3 + IP6_DST),

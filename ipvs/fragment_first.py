@@ -7,6 +7,8 @@ from ipvs.context import Ipvs, Packet
 from ipvs.create import swap16
 from ipvs.datagrams import AWAY, KNOWN, Datagram
 from ipvs.drops import FRAG_TINY
+from ipvs.echo import echo_of, receive_unknown
+from ipvs.family import to_stack
 from ipvs.fragment_sctp import note_parts
 from ipvs.handover import hand_over
 from ipvs.index import find
@@ -20,8 +22,17 @@ from ipvs.wide_entry import SIX
 from netdev.abi import Mbuf
 from runtime.jit import compiled
 from stack.drops import TCP_OFFSET, UDP_LENGTH
-from stack.headers import ETHER_LEN, IP6_SRC, PROTO_SCTP, PROTO_TCP, Ipv4, Tcp, Udp
-from stack.ipv6 import receive_ipv6
+from stack.headers import (
+    ETHER_LEN,
+    IP6_SRC,
+    PROTO_ICMP,
+    PROTO_ICMP6,
+    PROTO_SCTP,
+    PROTO_TCP,
+    Ipv4,
+    Tcp,
+    Udp,
+)
 from stack.sctp import CHUNK_LEN, SCTP_LEN
 
 
@@ -59,10 +70,21 @@ def _elsewhere(ipvs, packet, handed):
 
 
 @compiled
+def _open(ipvs, packet, handed, l4):
+    """A first fragment that no connection is known of, here or elsewhere; 0 or a drop reason."""
+    ports = Packet(packet).ports
+    six = 1 if ports & SIX else 0
+    proto = (ports >> 32) & 0xFF
+    if proto == PROTO_ICMP or proto == PROTO_ICMP6:
+        return receive_unknown(ipvs, packet, handed, l4, echo_of(l4, 8, six))
+    return miss6(ipvs, packet, handed, l4) if six else miss(ipvs, packet, handed, l4)
+
+
+@compiled
 def lead(ipvs, packet, handed, datagram, l4):
     """Handle a first fragment whose tuple and hash are in ``packet``; 0 or a drop reason.
 
-    ``l4`` is 0 for an IPv6 one without ports, which is no business of services.
+    ``l4`` is 0 for one without ports or echo, which is no business of services.
     """
     w = Ipvs(ipvs)
     k = Packet(packet)
@@ -70,17 +92,16 @@ def lead(ipvs, packet, handed, datagram, l4):
     if l4 == 0:
         d.ports = 0
         d.state = KNOWN
-        return receive_ipv6(w.stack, k.mbuf, k.data)
+        return to_stack(ipvs, packet)
     if (k.ports >> 32) & 0xFF == PROTO_SCTP:
         reason = note_parts(ipvs, packet, datagram, l4)
         if reason != 0:
             return reason
     d.ports = k.ports
-    wide = k.ports & SIX
     reference = find(w.index, k.bucket, k.tag, k.addresses, k.ports)
     if reference != 0:
         d.state = KNOWN
-        if wide:
+        if k.ports & SIX:
             return forward_wide(ipvs, packet, reference, l4)
         return forward_known(ipvs, packet, reference, l4)
     owner = _elsewhere(ipvs, packet, handed)
@@ -90,4 +111,7 @@ def lead(ipvs, packet, handed, datagram, l4):
         d.hops = Mbuf(k.mbuf).rss
         return hand_over(ipvs, k.mbuf, owner)
     d.state = KNOWN
-    return miss6(ipvs, packet, handed, l4) if wide else miss(ipvs, packet, handed, l4)
+    w.leading = datagram
+    reason = _open(ipvs, packet, handed, l4)
+    w.leading = 0
+    return reason

@@ -11,7 +11,8 @@ from __future__ import annotations
 from ipvs.classify import note_tuple
 from ipvs.classify6 import note_tuple6
 from ipvs.context import Ipvs, Packet
-from ipvs.datagrams import Datagram, take_waiting
+from ipvs.datagram_queue import take_waiting
+from ipvs.datagrams import Datagram
 from ipvs.family import is_six
 from ipvs.sctp import note_sctp
 from netdev.mbuf import data_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipvs.context import Ipvs
 from ipvs.control import WAIT_AT, Control
-from ipvs.datagrams import age_datagrams
+from ipvs.datagram_table import age_datagrams
 from ipvs.expire import expire
 from ipvs.poll import poll_ports, poll_rings
 from ipvs.stages import HOUSEKEEPING, TRANSMIT, begin, lap

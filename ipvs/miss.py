@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipvs.context import Ipvs, Packet
 from ipvs.create import create, swap16
 from ipvs.drops import HANDOVER_LOST, NO_SERVICE, NOT_SYN
-from ipvs.expire import end_one_packet
 from ipvs.family import NO_WAY
 from ipvs.handover import client_owner, hand_over, local_owner
 from ipvs.index import find
 from ipvs.known import forward_known
+from ipvs.one_packet import end_one_packet
 from ipvs.opening import NOBODYS, check_opening, open_from_inside
 from ipvs.service import Service
 from ipvs.service import find as find_service
@@ -28,7 +28,7 @@ def _begin_with(ipvs, packet, reference, l4):
     if reference < 0:
         return -reference
     reason = forward_known(ipvs, packet, reference, l4)
-    end_one_packet(ipvs, reference >> 1)
+    end_one_packet(ipvs, reference, reason)
     return reason
 
 

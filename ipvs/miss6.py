@@ -6,11 +6,11 @@ from ipvs.context import Ipvs, Packet
 from ipvs.create import swap16
 from ipvs.create6 import create6
 from ipvs.drops import HANDOVER_LOST, NO_SERVICE, NOT_SYN
-from ipvs.expire import end_one_packet
 from ipvs.family import NO_WAY
 from ipvs.handover import hand_over
 from ipvs.handover6 import client_owner6, local_owner6
 from ipvs.index import find
+from ipvs.one_packet import end_one_packet
 from ipvs.opening import NOBODYS, check_opening, open_from_inside
 from ipvs.service import Service
 from ipvs.service import find6 as find_service6
@@ -33,7 +33,7 @@ def _begin_with(ipvs, packet, reference, l4):
     if reference < 0:
         return -reference
     reason = forward_wide(ipvs, packet, reference, l4)
-    end_one_packet(ipvs, reference >> 1)
+    end_one_packet(ipvs, reference, reason)
     return reason
 
 

@@ -70,9 +70,7 @@ def receive_slow_ipv4(ipvs, packet, handed):
         return reason
     ip = Ipv4(l3)
     if ip.frag & (IP_MF | IP_OFFSET):
-        if ip.proto == PROTO_TCP or ip.proto == PROTO_UDP or ip.proto == PROTO_SCTP:
-            return receive_fragment(ipvs, packet, handed)
-        return receive_ipv4(w.stack, k.mbuf, k.data)
+        return receive_fragment(ipvs, packet, handed)
     size = (ip.ver_ihl & 15) * 4
     if ip.proto == PROTO_ICMP:
         kind = echo_of(l3 + size, ip.total - size, 0)

@@ -10,7 +10,7 @@ from typing import Any
 from ipvs import table
 from ipvs.apply import Applier, mac_number
 from ipvs.context import Ipvs
-from ipvs.datagrams import age_datagrams
+from ipvs.datagram_table import age_datagrams
 from ipvs.expire import expire
 from ipvs.loop import flush_ports
 from ipvs.poll import poll_ports

@@ -15,7 +15,8 @@ from scapy.layers.sctp import SCTP
 import ipvs.drops
 import stack.drops
 import stack.drops6
-from ipvs.datagrams import PARTS, WAIT_EACH
+from ipvs.datagram_queue import WAIT_EACH
+from ipvs.datagrams import PARTS
 from ipvs.drops import IPVS_BASE
 from ipvs.entry import Entry
 from ipvs.expire import end_now

@@ -10,7 +10,8 @@ from scapy.layers.inet import IP, UDP, IPOption
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from ipvs.datagrams import LIFE_MS, PARTS, SETS, WAIT_ALL, WAIT_EACH, WAYS, Datagrams
+from ipvs.datagram_queue import WAIT_ALL, WAIT_EACH
+from ipvs.datagrams import LIFE_MS, PARTS, SETS, WAYS, Datagrams
 from ipvs.expire import end_now
 from ipvs.table import Table
 from tests import oracle

@@ -20,7 +20,8 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Ether
 
-from ipvs.datagrams import LIFE_MS, SETS, WAIT_EACH, WAYS, Datagrams
+from ipvs.datagram_queue import WAIT_EACH
+from ipvs.datagrams import LIFE_MS, SETS, WAYS, Datagrams
 from ipvs.expire import end_now
 from ipvs.table import Table
 from tests import oracle

@@ -8,7 +8,8 @@ import struct
 
 import pytest
 
-from ipvs.datagrams import LIFE_MS, SETS, WAIT_ALL, WAIT_EACH, WAYS
+from ipvs.datagram_queue import WAIT_ALL, WAIT_EACH
+from ipvs.datagrams import LIFE_MS, SETS, WAYS
 from ipvs.entry import Entry
 from ipvs.table import entry_of
 from tests import sctp_oracle

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_running import eventually, running
+from lab_running import running
 
 from netdev import tap
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(700)]
 
@@ -73,4 +74,4 @@ def test_workers_wait_for_packets_and_nobody_is_signalled() -> None:
                 words = (process / "syscall").read_text().split()
                 return words[0] == PPOLL and words[2] == "0x2"
 
-            eventually(waiting, 30, "it waits for its queue of both ports")
+            eventually(waiting, "it waits for its queue of both ports")
