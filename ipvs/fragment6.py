@@ -91,6 +91,8 @@ def _check_first(ipvs, packet, upper, total):
     if upper < 0:
         return _tell(ipvs, packet, -upper)
     proto = upper & 0xFF
+    if proto == PROTO_ICMP6 and upper >> 8 == total:
+        return _malformed(ipvs, packet, FRAG_TINY, SHORT_CHAIN, 0)
     if _has_ports(proto) == 0:
         return 0
     l4 = l3 + (upper >> 8)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy
 
 from ipvs.context import Ipvs
+from ipvs.datagrams import DATAGRAMS_AT, SETS, WAYS, Datagrams, DatagramStruct
 from ipvs.dest import MAX_DESTS, STATS_SIZE, DestStats, DestStatsStruct
 from ipvs.entry import ACTIVE, HASHED1, LIVE, MODE_SNAT, WIDE, EntryStruct
 from ipvs.index import BUCKET_SIZE, SLOTS, BucketStruct, find, home, tag_of
@@ -49,6 +50,8 @@ class Audit:
         )
         entries = (EntryStruct * (self.table.high + 1)).from_address(self.table.entries)
         self.live = {n: e for n, e in enumerate(entries) if n and e.live == LIVE}
+        self.kept = {n: entries[n] for n in self._kept()}  # of datagrams: in no index, on no wheel
+        self.taken = self.live | self.kept
         self._chains()
         self._index()
         self._counts()
@@ -57,6 +60,15 @@ class Audit:
     def _say(self, agrees: bool, text: str) -> None:
         if not agrees:
             self.problems.append(text)
+
+    def _kept(self) -> list[int]:
+        table = Datagrams(self.w.datagrams)
+        records = (DatagramStruct * (SETS * WAYS)).from_address(table.ptr + DATAGRAMS_AT)
+        found = [record.kept >> 1 for record in records if record.state and record.kept]
+        self._say(table.kept == len(found), f"kept counts {table.kept}, has {found}")
+        self._say(len(set(found)) == len(found), "two datagrams keep one connection")
+        self._say(not set(found) & set(self.live), "a connection is kept and live")
+        return found
 
     def _free(self) -> Iterator[int]:
         number, steps = self.table.free, 0
@@ -88,10 +100,10 @@ class Audit:
         self._say(len(set(free)) == len(free), "free chain holds an entry twice")
         self._say(len(set(armed)) == len(armed), "wheel holds an entry twice")
         self._say(set(armed) == set(self.live), f"wheel {sorted(armed)} live {sorted(self.live)}")
-        taken = set(self.live) | {n - 1 for n, e in self.live.items() if e.flags & WIDE}
+        taken = set(self.taken) | {n - 1 for n, e in self.taken.items() if e.flags & WIDE}
         used = set(range(1, self.table.high + 1))
         self._say(set(free) == used - taken, "free chains are not the rest of the entries")
-        self._say(self.table.count == len(self.live), f"count {self.table.count}")
+        self._say(self.table.count == len(self.taken), f"count {self.table.count}")
         counted = wheel.Wheel(self.w.table + WHEEL_AT).armed
         self._say(counted == len(armed), f"wheel counts {counted}, holds {len(armed)}")
 
@@ -129,8 +141,8 @@ class Audit:
         return int(find(index, home(index, hashed), tag_of(hashed), side.addresses, side.ports))
 
     def _counts(self) -> None:
-        active = Counter(e.dest for e in self.live.values() if e.flags & ACTIVE)
-        inactive = Counter(e.dest for e in self.live.values() if not e.flags & ACTIVE)
+        active = Counter(e.dest for e in self.taken.values() if e.flags & ACTIVE)
+        inactive = Counter(e.dest for e in self.taken.values() if not e.flags & ACTIVE)
         size = MAX_DESTS * STATS_SIZE // 8
         words = numbers(self.w.dest_stats, ctypes.c_int64, size)
         rows = words.reshape(MAX_DESTS, -1)
@@ -143,7 +155,7 @@ class Audit:
 
     def _ports(self) -> None:
         held: dict[int, Counter[tuple[int, int]]] = {}
-        for entry in self.live.values():
+        for entry in self.taken.values():
             if entry.laddr:
                 side = 0 if entry.mode == MODE_SNAT else 1
                 port = int.from_bytes(entry.side[side].ports.to_bytes(8, "little")[2:4], "big")

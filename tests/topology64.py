@@ -22,8 +22,9 @@ def l4_of(ip):
     return ip.getlayer(TCP) or ip.getlayer(UDP) or ip.getlayer(SCTP)
 
 
-def as_ipv4(raw, out, step=0):
-    """What RFC 7915 5.1 makes of a client's frame; identification and port as in ``out``."""
+def as_ipv4(raw, out, step=0, index=0):
+    """What RFC 7915 5.1 makes of a client's frame for real server ``index``; identification and
+    port as in ``out``."""
     old = Ether(raw)[IPv6]
     got = Ether(out)[IP]
     l4 = l4_of(IPv6(bytes(old)[: 40 + old.plen])).copy()
@@ -31,10 +32,10 @@ def as_ipv4(raw, out, step=0):
     del l4.chksum
     size = 20 + len(bytes(l4))
     ip = IP(
-        src=LOCAL, dst=SERVER, tos=old.tc, ttl=old.hlim - step, id=got.id,
+        src=LOCAL, dst=SERVERS[index], tos=old.tc, ttl=old.hlim - step, id=got.id,
         flags="DF" if size > 1260 else "", proto=6 if TCP in old else 17 if UDP in old else 132,
     )  # fmt: skip
-    macs = to_server()
+    macs = to_server(index)
     return bytes(Ether(src=macs[0], dst=macs[1]) / ip / l4)
 
 
@@ -55,19 +56,20 @@ def answer(out, proto, payload=b"", l4=None, **ip):
     return oracle.frame(FROM_SERVER, (SERVER, LOCAL), layer, **ip)
 
 
-def encapsulated(kind, raw, out):
-    """The frame that must leave; the id of an outer IPv4 header is taken as sent."""
+def encapsulated(kind, raw, out, index=0):
+    """The frame that must leave for real server ``index``; the id of an outer IPv4 header is taken
+    as sent."""
     inner = raw[14:]
     if kind == "4in6":
-        outer = IPv6(src="2001:db8:2::1", dst=SERVERS6[0], tc=inner[1], hlim=inner[8], nh=4)
+        outer = IPv6(src="2001:db8:2::1", dst=SERVERS6[index], tc=inner[1], hlim=inner[8], nh=4)
     else:
         six = IPv6(inner)
         traffic = {"tc": six.tc, "fl": six.fl, "hlim": six.hlim}
-        outer = IPv6(src="2001:db8:2::1", dst=SERVERS6[0], nh=41, **traffic)
+        outer = IPv6(src="2001:db8:2::1", dst=SERVERS6[index], nh=41, **traffic)
         if kind == "6in4":
             outer = IP(
-                src="198.19.0.1", dst=SERVERS[0], proto=41, tos=six.tc, ttl=six.hlim,
+                src="198.19.0.1", dst=SERVERS[index], proto=41, tos=six.tc, ttl=six.hlim,
                 id=struct.unpack_from(">H", out, 18)[0], flags="DF" if len(inner) > 1240 else "",
             )  # fmt: skip
-    macs = to_server()
+    macs = to_server(index)
     return bytes(Ether(src=macs[0], dst=macs[1]) / outer / Raw(inner))
