@@ -28,6 +28,7 @@ from tests.pathrig import (
 )
 
 PROTOS = ("tcp", "udp", "sctp")
+WAYS_OF = [("fullnat", WAN), ("fullnat", LAN), ("nat", WAN), ("nat", LAN), ("dr", WAN)]
 _ports = itertools.count(1024)
 _ids = itertools.count(1)
 

@@ -189,6 +189,11 @@ class Rig:
         self.push(port, *frames)
         return self.run(1 + len(frames) // 32)
 
+    def at_once(self, port, *frames):
+        """``exchange`` while the clock stands still."""
+        self.push(port, *frames)
+        return self.at(self.stack.now, rounds=1 + len(frames) // 32)
+
     def drops(self):
         """Non-zero drop counters by name."""
         counts = (ctypes.c_int64 * DROP_SLOTS).from_address(self.stack.drops)
@@ -211,3 +216,12 @@ def connect(rigs, slots=64):
                 target.w.in_rings[source.worker.index] = ctypes.addressof(memory)
                 kept.append(memory)
     return kept
+
+
+def go_round(rigs):
+    """Let connected workers hand each other packets, at one moment; returns what each port sent."""
+    sent = [[], []]
+    for each in rigs * (len(rigs) + 1):
+        for all_, new in zip(sent, each.at(each.stack.now, rounds=2), strict=True):
+            all_ += new
+    return sent

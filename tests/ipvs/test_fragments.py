@@ -13,6 +13,7 @@ from scapy.packet import Raw
 from tests import oracle
 from tests.fragment_flows import (
     PROTOS,
+    WAYS_OF,
     Flow,
     checked,
     content,
@@ -35,9 +36,8 @@ from tests.pathrig import (
     server,
     server_mac,
 )
-from tests.rig import connect
+from tests.rig import connect, go_round
 
-WAYS_OF = [("fullnat", WAN), ("fullnat", LAN), ("nat", WAN), ("nat", LAN), ("dr", WAN)]
 ADDRESS = IPOption(b"\x94\x04\x00\x00")  # router alert: copied into every fragment
 TIMESTAMP = IPOption(b"\x44\x0c\x05\x00" + bytes(8))  # in the first only
 
@@ -117,14 +117,6 @@ def crew(workers, **more):
     rigs += [rig_with_services(index=n, workers=workers, pool=rigs[0].pool)
              for n in range(1, workers)]  # fmt: skip
     return rigs, connect(rigs)
-
-
-def go_round(rigs):
-    out = [[], []]
-    for each in rigs * (len(rigs) + 1):
-        for all_, new in zip(out, each.run(2), strict=True):
-            all_ += new
-    return out
 
 
 @pytest.mark.parametrize("workers,proto", [(2, "udp"), (3, "udp"), (3, "sctp")])

@@ -24,14 +24,13 @@ from scapy.layers.l2 import Ether
 
 from ipvs.datagrams import Datagrams
 from tests import oracle
-from tests.fragment_flows import PROTOS, held, numbers, text
+from tests.fragment_flows import PROTOS, WAYS_OF, held, numbers, text
 from tests.fragment_flows6 import LAN, WAN, Flow6, checked6, rig_with_services6
 from tests.fragments6 import cut6, joined6, packet_of, parts_of
-from tests.rig import MACS, connect
+from tests.rig import MACS, connect, go_round
 from tests.topology6 import FROM_CLIENT, LOCAL6, VIP6, frame6
 
 MODES = ("fullnat", "nat", "dr")
-WAYS_OF = [("fullnat", WAN), ("fullnat", LAN), ("nat", WAN), ("nat", LAN), ("dr", WAN)]
 HOPS = IPv6ExtHdrHopByHop(options=[PadN(optdata=b"\0" * 4)])
 _idents = itertools.count(0x10000)
 
@@ -192,14 +191,6 @@ def test_hop_limit_of_fragments(rig, port):
 
 
 # Several workers
-
-
-def go_round(rigs):
-    out = [[], []]
-    for each in rigs * (len(rigs) + 1):
-        for all_, new in zip(out, each.run(2), strict=True):
-            all_ += new
-    return out
 
 
 @pytest.mark.parametrize("workers", [2, 3])

@@ -29,7 +29,7 @@ from tests.one_packet import (
 )
 from tests.pathrig import FAR, LAN, MACS, OUTSIDE, server, server_mac
 from tests.pathrig import Rig as SnatRig
-from tests.rig import Rig, connect
+from tests.rig import Rig, connect, go_round
 from tests.topology import LOCAL, SERVERS
 from tests.topology6 import from_server
 
@@ -94,7 +94,7 @@ def test_two_datagrams_at_once_go_to_a_server_each(kind, order):
     both = [Question(kind), Question(kind)]
     sent = []
     for i in order:
-        sent += rig.exchange(0, *[each.parts[i] for each in both])[1]
+        sent += rig.at_once(0, *[each.parts[i] for each in both])[1]
     groups = [[raw for raw in sent if server_of(raw) == index] for index in range(2)]
     first = both if both[0].is_in(groups[0]) else both[::-1]
     assert [each.is_in(group) for each, group in zip(first, groups, strict=True)] == [True] * 2
@@ -110,8 +110,7 @@ def test_any_split_in_any_order(kind, data):
     size = data.draw(st.integers(40, 5000) | st.integers(40, 200))
     at = data.draw(st.sets(st.integers(2, size // 8), min_size=1, max_size=9))
     asked = Question(kind, size, at | set(range(150, size // 8, 150)))
-    rig.push(0, *data.draw(st.permutations(asked.parts)))
-    wan, lan = rig.run(2)
+    wan, lan = rig.at_once(0, *data.draw(st.permutations(asked.parts)))
     assert wan == [] and asked.is_in(lan) and rig.drops() == {} and is_clean(rig)
 
 
@@ -152,25 +151,25 @@ def test_nobody_finds_the_connection_of_a_datagram_on_its_way(kind):
     """Neither answers nor the same client's next question, which goes to the next server."""
     rig = one_packet(kind)
     asked = Question(kind)
-    (sent,) = rig.exchange(0, asked.parts[0])[1]
-    (other,) = rig.exchange(0, question(kind))[1]
+    (sent,) = rig.at_once(0, asked.parts[0])[1]
+    (other,) = rig.at_once(0, question(kind))[1]
     assert server_of(other) != server_of(sent)
     if kind == "fullnat4":
         back = oracle.frame(
             from_server(), (SERVERS[0], LOCAL), UDP(sport=8080, dport=Ether(sent)[UDP].sport)
         )
-        assert rig.exchange(1, back) == [[], []] and rig.drops() == {"no_service": 1}
-    assert asked.is_in([sent, *rig.exchange(0, *asked.parts[1:])[1]]) and is_clean(rig)
+        assert rig.at_once(1, back) == [[], []] and rig.drops() == {"no_service": 1}
+    assert asked.is_in([sent, *rig.at_once(0, *asked.parts[1:])[1]]) and is_clean(rig)
 
 
 @pytest.mark.parametrize("kind", ["fullnat4", "nat", "nat64", "4in6"])
 def test_the_way_of_a_datagram_stays_when_the_servers_change(kind):
     rig = one_packet(kind)
     asked = Question(kind)
-    sent = rig.exchange(0, asked.parts[0])[1]
+    sent = rig.at_once(0, asked.parts[0])[1]
     one_packet(kind, rig, dests=[])
-    assert rig.exchange(0, question(kind)) == [[], []] and rig.drops() == {"no_dest": 1}
-    assert asked.is_in(sent + rig.exchange(0, *asked.parts[1:])[1]) and is_clean(rig)
+    assert rig.at_once(0, question(kind)) == [[], []] and rig.drops() == {"no_dest": 1}
+    assert asked.is_in(sent + rig.at_once(0, *asked.parts[1:])[1]) and is_clean(rig)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -178,9 +177,9 @@ def test_rfc5722_overlap_ends_the_datagram_and_its_connection(kind):
     rig = one_packet(kind)
     asked = Question(kind)
     evil = Question(kind, at=(9, 15), ident=asked.ident)
-    assert len(rig.exchange(0, *asked.parts[:2])[1]) == 2
+    assert len(rig.at_once(0, *asked.parts[:2])[1]) == 2
     assert Table(rig.w.table).count == 1
-    assert rig.exchange(0, evil.parts[1], asked.parts[2]) == [[], []]
+    assert rig.at_once(0, evil.parts[1], asked.parts[2]) == [[], []]
     assert rig.drops() == {"frag_overlap": 1, "frag_refused": 1} and is_clean(rig)
 
 
@@ -189,7 +188,7 @@ def test_rfc5722_overlapping_fragments_that_come_before_the_first():
         rig = one_packet(kind)
         asked = Question(kind)
         evil = Question(kind, at=(9, 15), ident=asked.ident)
-        assert rig.exchange(0, asked.parts[1], evil.parts[1], asked.parts[0]) == [[], []]
+        assert rig.at_once(0, asked.parts[1], evil.parts[1], asked.parts[0]) == [[], []]
         assert rig.drops() == {"frag_overlap": 1, "frag_refused": 2} and is_clean(rig)
 
 
@@ -198,10 +197,10 @@ def test_a_duplicate_is_dropped_and_a_complete_datagram_forgotten(kind):
     rig = one_packet(kind)
     asked = Question(kind)
     one, two, three = asked.parts
-    _, lan = rig.exchange(0, one, two, one, two, three)
+    _, lan = rig.at_once(0, one, two, one, two, three)
     assert asked.is_in(lan) and rig.drops() == {"frag_duplicate": 2}
     # RFC 6864: the identification may be used again; it is the next server's turn.
-    _, again = rig.exchange(0, *asked.parts)
+    _, again = rig.at_once(0, *asked.parts)
     assert asked.is_in(again) and server_of(again[0]) != server_of(lan[0]) and is_clean(rig)
 
 
@@ -211,7 +210,7 @@ def test_a_first_fragment_that_cannot_leave_leaves_nothing_either(kind):
     rig.apply("route.del", dst="198.19.0.0", plen=24)
     rig.apply("route.del", dst="0.0.0.0", plen=0)
     asked = Question(kind)
-    assert rig.exchange(0, *asked.parts[1:], asked.parts[0]) == [[], []]
+    assert rig.at_once(0, *asked.parts[1:], asked.parts[0]) == [[], []]
     assert rig.drops() == {"dest_route": 1, "frag_refused": 2} and is_clean(rig)
 
 
@@ -245,11 +244,8 @@ def test_fragments_reach_the_owner_wherever_they_arrive(kind, workers):
     for arrives, order in itertools.product(rigs, ORDERS[::2]):
         asked = Question(kind)
         arrives.push(0, *[asked.parts[i] for i in order])
-        out = [[], []]
-        for each in rigs * (workers + 1):
-            for all_, new in zip(out, each.run(2), strict=True):
-                all_ += new
-        assert out[0] == [] and asked.is_in(out[1])
+        wan, lan = go_round(rigs)
+        assert wan == [] and asked.is_in(lan)
     assert [each.drops() for each in rigs] == [{}] * workers and kept
     assert all(is_clean(each) for each in rigs)
 

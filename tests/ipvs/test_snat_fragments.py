@@ -25,7 +25,7 @@ from ipvs.datagrams import LIFE_MS, Datagrams
 from tests import fragments, oracle
 from tests.audit import audit
 from tests.fragments6 import cut6, fragment, joined6, packet_of
-from tests.rig import MACS, Rig, connect
+from tests.rig import MACS, Rig, connect, go_round
 from tests.topology import GATEWAY_MAC, SERVER_MACS, SERVERS
 from tests.topology6 import FROM_CLIENT, SERVERS6, dest6, frame6, from_server, network6, service6
 
@@ -116,15 +116,9 @@ class Ping:
         return got[ICMP].id if self.family == 4 else got[ICMPv6EchoRequest].id
 
 
-def exchange(rig, port, *frames):
-    """What (wan, lan) sent at once; the clock stands still."""
-    rig.push(port, *frames)
-    return rig.at(rig.stack.now, rounds=1 + len(frames) // 32)
-
-
 def go_out(rig, ping, frames, **more):
     """The fragments leave as the whole would; the identifier they leave with."""
-    wan, lan = exchange(rig, LAN, *frames)
+    wan, lan = rig.at_once(LAN, *frames)
     assert lan == [] and len(wan) == len(frames), rig.drops()
     whole = ping.joined(wan)
     ident = ping.identifier(whole)
@@ -162,7 +156,7 @@ def test_rfc4787_req14_rfc5508_req1_any_split_in_any_order_both_ways(family, dat
             ident = go_out(rig, ping, frames, **options)
         else:
             frames = data.draw(st.permutations(ping.cut(ping.back(ident, **options), at)))
-            wan, lan = exchange(rig, WAN, *frames)
+            wan, lan = rig.at_once(WAN, *frames)
             assert wan == [] and len(lan) == len(frames)
             assert ping.joined(lan) == ping.back(ident, reached=True, **options)
     assert rig.drops() == drops and is_clean(rig)
@@ -173,14 +167,14 @@ def test_a_fragment_may_open_a_connection_and_whole_pings_are_of_the_same(family
     rig = snat_rig()
     ping, small = Ping(family), Ping(family, size=20, seq=2)
     one, two, three = ping.parts()
-    assert exchange(rig, LAN, two, three) == [[], []]
+    assert rig.at_once(LAN, two, three) == [[], []]
     assert rig.applier.connections() == 0 and Datagrams(rig.w.datagrams).waiting == 2
-    wan, _ = exchange(rig, LAN, one)
+    wan, _ = rig.at_once(LAN, one)
     ident = ping.identifier(ping.joined(wan))
     assert ping.joined(wan) == ping.out(ident)
     assert wan[0][20:22] == b"\x20\0" if family == 4 else wan[0][56:58] == b"\0\1", "first first"
-    assert exchange(rig, LAN, small.out()) == [[small.out(ident)], []]
-    assert exchange(rig, WAN, small.back(ident)) == [[], [small.back(ident, reached=True)]]
+    assert rig.at_once(LAN, small.out()) == [[small.out(ident)], []]
+    assert rig.at_once(WAN, small.back(ident)) == [[], [small.back(ident, reached=True)]]
     assert rig.applier.connections() == 1 and rig.drops() == {} and is_clean(rig)
 
 
@@ -192,7 +186,7 @@ def test_rfc5508_req1_fragmented_pings_of_two_hosts_with_one_identifier(family):
     pieces = [ping.parts() for ping in pings]
     sent = []
     for turn in ((0, 2), (1, 0), (2, 1)):
-        sent += exchange(rig, LAN, *[pieces[i][part] for i, part in enumerate(turn)])[WAN]
+        sent += rig.at_once(LAN, *[pieces[i][part] for i, part in enumerate(turn)])[WAN]
     place = 18 if family == 4 else 58
     length = 2 if family == 4 else 4
     mine = [[raw for raw in sent if raw[place : place + length] == number.to_bytes(length, "big")]
@@ -202,7 +196,7 @@ def test_rfc5508_req1_fragmented_pings_of_two_hosts_with_one_identifier(family):
     for ping, ident, raw in zip(pings, idents, mine, strict=True):
         assert ping.joined(raw) == ping.out(ident)
     back = [p.answers(i) for p, i in zip(pings, idents, strict=True)]
-    _, lan = exchange(rig, WAN, *itertools.chain(*zip(*back, strict=True)))
+    _, lan = rig.at_once(WAN, *itertools.chain(*zip(*back, strict=True)))
     for ping, ident in zip(pings, idents, strict=True):
         told = [raw for raw in lan if raw[:6].hex(":") == SERVER_MACS[ping.host]]
         assert ping.joined(told) == ping.back(ident, reached=True)
@@ -215,20 +209,20 @@ def test_rfc5722_overlap_ends_the_datagram(family):
     ping = Ping(family)
     evil = Ping(family, datagram=ping.datagram).parts((9, 15))[1]
     one, two, three = ping.parts()
-    wan, _ = exchange(rig, LAN, one, two)
+    wan, _ = rig.at_once(LAN, one, two)
     assert len(wan) == 2
-    assert exchange(rig, LAN, evil, three) == [[], []]
+    assert rig.at_once(LAN, evil, three) == [[], []]
     assert rig.drops() == {"frag_overlap": 1, "frag_refused": 1}
     # Before the first: nothing of it leaves, and no connection is opened for it.
     other = Ping(family, ident=78)
     evil = Ping(family, ident=78, datagram=other.datagram).parts((9, 15))[1]
     one, two, _ = other.parts()
-    assert exchange(rig, LAN, two, evil, one) == [[], []]
+    assert rig.at_once(LAN, two, evil, one) == [[], []]
     assert rig.drops() == {"frag_overlap": 2, "frag_refused": 3}
     # An exact duplicate is dropped and nothing else.
     third = Ping(family, ident=79)
     one, two, three = third.parts()
-    wan, _ = exchange(rig, LAN, one, one, two, two, three)
+    wan, _ = rig.at_once(LAN, one, one, two, two, three)
     assert third.joined(wan) == third.out(third.identifier(third.joined(wan)))
     assert rig.drops() == {"frag_overlap": 2, "frag_refused": 3, "frag_duplicate": 2}
     assert rig.applier.connections() == 2 and is_clean(rig)
@@ -239,7 +233,7 @@ def test_what_waits_for_its_first_fragment_is_bounded_in_number_and_time(family)
     rig = snat_rig()
     ping = Ping(family, 8 * WAIT_EACH + 100)
     frames = ping.parts(range(2, WAIT_EACH + 5))[1:]
-    assert exchange(rig, LAN, *frames) == [[], []]
+    assert rig.at_once(LAN, *frames) == [[], []]
     assert rig.drops() == {"frag_queue": len(frames) - WAIT_EACH}
     assert Datagrams(rig.w.datagrams).waiting == WAIT_EACH
     rig.at(rig.stack.now + LIFE_MS, rounds=20)
@@ -256,12 +250,12 @@ def test_answers_nobody_asked_for_and_pings_to_ourselves(family):
     rig = snat_rig()
     ping = Ping(family)
     for frames in (ping.answers(4711), Ping(family).answers(4711)[::-1]):
-        assert exchange(rig, WAN, *frames) == [[], []]
+        assert rig.at_once(WAN, *frames) == [[], []]
     ours = {4: "198.18.0.1", 6: "2001:db8:1::1"}[family]
     for number, target in enumerate((OUTSIDE[family], ours)):
         asked = Ping(family, datagram=100 + number)
         frame = asked.frame(FROM_CLIENT, (FAR[family], target), 9, 0)
-        assert exchange(rig, WAN, *asked.cut(frame, (10,))) == [[], []]
+        assert rig.at_once(WAN, *asked.cut(frame, (10,))) == [[], []]
     assert rig.drops() == {IGNORED[family]: 2 + 1 + 2, "frag_refused": 4 + 1}
     assert rig.applier.connections() == 0 and is_clean(rig)
 
@@ -279,14 +273,14 @@ def test_only_echoes_are_translated(family):
         del whole[IP].chksum
     else:
         whole[IPv6].hlim -= 1
-    wan, _ = exchange(rig, LAN, *ping.parts((40, 80))[::-1])
+    wan, _ = rig.at_once(LAN, *ping.parts((40, 80))[::-1])
     assert ping.joined(wan) == bytes(whole)
     kind = 34 if family == 4 else 54
     for code in (13, 3) if family == 4 else (130, 1):
         other = bytearray(Ping(family, 900).out())
         other[kind] = code
         frames = Ping(family, datagram=code).cut(bytes(other), (40, 80))
-        wan, _ = exchange(rig, LAN, *frames[1:], frames[0])
+        wan, _ = rig.at_once(LAN, *frames[1:], frames[0])
         assert len(wan) == 3 and {raw[26:30] if family == 4 else raw[22:38] for raw in wan} == {
             bytes(other)[26:30] if family == 4 else bytes(other)[22:38]
         }
@@ -302,7 +296,7 @@ def test_what_is_too_big_for_the_way_out(family):
     rig = snat_rig()
     rig.apply("dev.set", id=WAN, mac=MACS[WAN], mtu=1300)
     ping = Ping(family, 2600)
-    wan, lan = exchange(rig, LAN, *ping.parts((8, 178)))
+    wan, lan = rig.at_once(LAN, *ping.parts((8, 178)))
     assert lan == [] and max(len(raw) for raw in wan) <= 1314
     if family == 4:
         whole = ping.joined(wan)
@@ -310,7 +304,7 @@ def test_what_is_too_big_for_the_way_out(family):
         return
     assert len(wan) == 2 and rig.drops() == {"ip6_too_big": 1}
     large, *rest = Ping(family, 2600).parts((170, 180))
-    wan, (error,) = exchange(rig, LAN, large, *rest)
+    wan, (error,) = rig.at_once(LAN, large, *rest)
     message = Ether(error)[ICMPv6PacketTooBig]
     assert message.mtu == 1300 and bytes(message.payload) == packet_of(large)[:1232]
     assert wan == [] and rig.drops() == {"ip6_too_big": 2, "frag_refused": 2} and is_clean(rig)
@@ -328,7 +322,7 @@ def test_rfc7112_the_echo_is_in_the_first_fragment():
     assert go_out(rig, ping, frames[1:] + frames[:1], headers=[options])
     # Cut in front of the echo: nothing tells what it is.
     bad = ping.cut(ping.out(headers=[options]), (1, 20))
-    assert exchange(rig, LAN, *bad) == [[], []]
+    assert rig.at_once(LAN, *bad) == [[], []]
     assert rig.drops() == {"frag_tiny": 1}
     rig.at(rig.stack.now + LIFE_MS, rounds=20)
     assert rig.drops() == {"frag_tiny": 1, "frag_timeout": 2} and is_clean(rig)
@@ -339,11 +333,11 @@ def test_malformed_fragments_of_echoes():
     body = packet_of(Ping(6).out())[40:]
     for begin, content, more in ((0, body[:13], 1), (8, b"", 1), (65528, bytes(64), 0)):
         frame = fragment(Ping(6).out(), 0, begin, content, more, 9)
-        assert exchange(rig, LAN, frame) == [[], []]
+        assert rig.at_once(LAN, frame) == [[], []]
     whole = fragments.packet_of(Ping(4).out())
     for begin, length, more in ((0, 13, 1), (8, 0, 1), (65528, 64, 0)):
         made = fragments.headed(whole[:20], bytes(length), more << 13 | begin // 8)
-        assert exchange(rig, LAN, Ping(4).out()[:14] + made) == [[], []]
+        assert rig.at_once(LAN, Ping(4).out()[:14] + made) == [[], []]
     assert rig.drops() == {"frag_form": 6} and is_clean(rig)
 
 
@@ -358,22 +352,16 @@ def test_fragments_reach_the_owner_wherever_they_arrive(family, workers):
     rigs += [snat_rig(index=n, workers=workers, pool=rigs[0].pool) for n in range(1, workers)]
     kept = connect(rigs)
 
-    def go_round(arrives, port, frames):
-        arrives.push(port, *frames)
-        out = [[], []]
-        for each in rigs * (workers + 1):
-            for all_, new in zip(out, each.at(each.stack.now, rounds=2), strict=True):
-                all_ += new
-        return out
-
     idents = set()
     for arrives, order in itertools.product(rigs[::-1], ORDERS[::2]):
         ping = Ping(family)
-        wan, lan = go_round(arrives, LAN, [ping.parts()[i] for i in order])
+        arrives.push(LAN, *[ping.parts()[i] for i in order])
+        wan, lan = go_round(rigs)
         idents.add(ping.identifier(ping.joined(wan)))
         (ident,) = idents
         assert lan == [] and ping.joined(wan) == ping.out(ident)
-        wan, lan = go_round(arrives, WAN, [ping.answers(ident)[i] for i in order])
+        arrives.push(WAN, *[ping.answers(ident)[i] for i in order])
+        wan, lan = go_round(rigs)
         assert wan == [] and ping.joined(lan) == ping.back(ident, reached=True)
     assert [each.drops() for each in rigs] == [{}] * workers and kept
     assert sum(each.applier.connections() for each in rigs) == 1
