@@ -7,7 +7,7 @@ lab_client.py stream ADDRESS PORT SECONDS      a TCP connection, numbered lines 
 lab_client.py hold ADDRESS PORT COUNT SECONDS  TCP connections at once, a line on each in turn
 lab_client.py try ADDRESS PORT COUNT SECONDS   TCP connections at once, given up after so long
 lab_client.py big ADDRESS PORT SIZE [TTL]      a datagram that must not be fragmented
-lab_client.py same ADDRESS PORT COUNT          datagrams from one socket, one after another
+lab_client.py same ADDRESS PORT COUNT [SIZE]   datagrams from one socket, one after another
 lab_client.py download ADDRESS PORT PATH SECONDS   an HTTP body, taken in over so long
 """
 
@@ -206,16 +206,17 @@ def attempts(address: str, port: int, count: int, seconds: float) -> dict[str, A
     return {"servers": servers, "failed": failed + len(waiting), "again": again}
 
 
-def same(address: str, port: int, count: int) -> dict[str, Any]:
+def same(address: str, port: int, count: int, size: int = 8) -> dict[str, Any]:
     """Ask ``count`` times from one socket; who answered, in order, and as whom."""
     order, answered_as = [], set()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(ANSWER_SECONDS)
         for number in range(count):
-            sock.sendto(b"%d" % number, (address, port))
+            data = (b"%d" % number).ljust(size, b".")
+            sock.sendto(data, (address, port))
             answer, peer = sock.recvfrom(65535)
-            if answer.rsplit(b" ", 1)[1] != b"%d" % number:
-                raise SystemExit(f"datagram {number} was answered by {answer!r}")
+            if answer.rsplit(b" ", 1)[1] != data:
+                raise SystemExit(f"datagram {number} was answered by {answer[:40]!r}")
             order.append(answer.split(b" ", 1)[0].decode())
             answered_as.add(peer)
     return {"order": order, "from": sorted(answered_as)}
@@ -272,7 +273,7 @@ def main() -> None:
     elif kind == "big":
         result = big(address, int(port), *(int(number) for number in numbers))
     elif kind == "same":
-        result = same(address, int(port), int(numbers[0]))
+        result = same(address, int(port), *(int(number) for number in numbers))
     elif kind == "download":
         result = download(address, int(port), numbers[0], float(numbers[1]))
     else:

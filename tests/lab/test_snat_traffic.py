@@ -103,6 +103,14 @@ def test_ping_from_two_hosts_with_one_identifier(lb: Running, way: Way) -> None:
 
 
 @both
+def test_large_pings_pass_in_fragments(lb: Running, way: Way) -> None:
+    """Both kernels put three fragments together again, and check the sum over all of them."""
+    for host in list(lb.servers.values())[:2]:
+        said = host.run("ping", "-n", "-c", "3", "-i", "0.2", "-w", "9", "-s", "4000", way.asked)
+        assert said.count("4008 bytes from") >= 3 and "duplicates" not in said
+
+
+@both
 def test_udp_from_inside(lb: Running, way: Way) -> None:
     host = next(iter(lb.servers.values()))
     said = host.run(sys.executable, "-P", CLIENT, "udp", way.asked, str(ECHO), "30")

@@ -135,3 +135,17 @@ def test_each_datagram_of_a_one_packet_service_goes_to_the_next_server(
     # Without --ops the socket would stay with one server.
     vip = lb.service(mode, ECHO, proto="udp")
     assert len(set(lb.ask("same", vip, ECHO, 6)["order"])) == 1
+
+
+def test_each_large_datagram_of_a_one_packet_service_goes_whole_to_the_next_server(
+    lb: Running,
+) -> None:
+    """In six fragments, which the server's kernel puts together; a tunnel has no room for them."""
+    vip = lb.service("dr", ECHO, proto="udp", options="--ops")
+    lost = lb.total("drop_frag_lost")
+    report = lb.ask("same", vip, ECHO, 12, 8000)
+    order = report["order"]
+    assert sorted(order[:3]) == ["rs1", "rs2", "rs3"] and order == order[:3] * 4
+    stats = lb.listed("udp", vip, ECHO)["stats"]
+    assert stats["conns"] == 12 and lb.connections(vip) == []
+    assert lb.total("drop_frag_lost") == lost
