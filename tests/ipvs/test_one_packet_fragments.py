@@ -214,6 +214,17 @@ def test_a_first_fragment_that_cannot_leave_leaves_nothing_either(kind):
     assert rig.drops() == {"dest_route": 1, "frag_refused": 2} and is_clean(rig)
 
 
+@pytest.mark.parametrize("kind", ["fullnat4", "nat64"])
+def test_what_a_dead_worker_kept_is_free_for_the_next(kind):
+    dead = one_packet(kind)
+    dead.at_once(0, Question(kind).parts[0])
+    assert Datagrams(dead.w.datagrams).kept == 1
+    rig = one_packet(kind, Rig(memory=dead.shared, table_memory=dead.table_memory))
+    assert is_clean(rig)
+    asked = Question(kind)
+    assert asked.is_in(rig.at_once(0, *asked.parts)[1]) and is_clean(rig)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["fullnat4", "nat64"])
 def test_a_flood_of_first_fragments_keeps_no_more_than_the_table_has_records(kind):
