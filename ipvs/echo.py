@@ -10,7 +10,7 @@ from ipvs.handover import hand_over
 from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.laddr import owner_shift
 from ipvs.outward import forward_outward
-from ipvs.rules import find_rule
+from ipvs.rules import Rules, find_rule
 from ipvs.snat import open_outwards
 from ipvs.table import entry_of
 from ipvs.wide_entry import SIX, digest, is_between
@@ -71,7 +71,12 @@ def note_first_echo(ipvs, packet, icmp, length):
 
 @compiled
 def may_concern(ipvs, l3):
-    """1 for an ICMP packet that an inside host sent, or that is for an outside address."""
+    """1 for an ICMP packet that an inside host may have sent, or that is for an outside address.
+
+    Without any match service we are a router, which asks nothing of a fragment but its way.
+    """
+    if Rules(Ipvs(ipvs).rules).count == 0:
+        return 0
     way = way_of(ipvs, l3)
     if way == NO_WAY:
         return 0
