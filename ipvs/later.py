@@ -42,7 +42,7 @@ def _forward(ipvs, packet, entry, side):
     total = ip.total
     tunnel = Entry(entry).special & S_TUNNEL
     mtu = mtu_towards(ipvs, entry, side, hop) - (OUTER if tunnel else 0)
-    if total > mtu and (tunnel or ip.frag & IP_DF):
+    if total > mtu and ip.frag & IP_DF:
         return IP_TOO_BIG
     if w.xmit_ttl and (tunnel or Entry(entry).flags & ONE_SIDED == 0):
         if ip.ttl <= 1:
@@ -52,7 +52,7 @@ def _forward(ipvs, packet, entry, side):
         hear_from(w.stack, entry, k.data)
     count(ipvs, entry, side, total)
     if tunnel:
-        return send_in_tunnel(ipvs, packet, entry, hop, total)
+        return send_in_tunnel(ipvs, packet, entry, hop, total, mtu)
     store64(l3 + 12, swap_halves(Side(entry + (side ^ 1) * 16).addresses))
     delta = Forward(entry + FORWARD_AT + side * 8).l3_delta
     store16(l3 + 10, update(load16(l3 + 10), delta))
@@ -72,5 +72,5 @@ def forward_later(ipvs, packet, reference):
     if e.special & S_NAT64:
         return later_to_ipv6(ipvs, packet, entry)
     if e.flags & WIDE:
-        return send_through(ipvs, packet, entry)
+        return send_through(ipvs, packet, entry, 1)
     return _forward(ipvs, packet, entry, reference & 1)

@@ -29,7 +29,7 @@ def forward_later6(ipvs, packet, reference):
     if e.special & S_NAT64:
         return later_to_ipv4(ipvs, packet, entry)
     if e.special & S_TUNNEL:
-        return send_through(ipvs, packet, entry)
+        return send_through(ipvs, packet, entry, 1)
     hop = depart6(ipvs, packet, entry, side)
     if hop < 0:
         return -hop

@@ -39,7 +39,7 @@ from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
 from ipvs.toa import size_of
 from ipvs.tunnel import OUTER, send_in_tunnel
-from ipvs.tunnel6 import send_error_through
+from ipvs.tunnel6 import send_through
 from ipvs.tunnel_error import is_tunnel, relay
 from ipvs.tunnel_inner import ports4
 from runtime.intrinsics import load8, load16, load32, load64, store16, store32, store64
@@ -178,7 +178,7 @@ def forward_error(ipvs, packet, reference, icmp, length):
     total = ip.total
     tunnel = Entry(entry).special & S_TUNNEL
     mtu = mtu_towards(ipvs, entry, side, hop) - (OUTER if tunnel else 0)
-    if total > mtu and (tunnel or ip.frag & IP_DF):
+    if total > mtu and ip.frag & IP_DF:
         return IP_TOO_BIG
     if Entry(entry).flags & ONE_SIDED == 0:
         if w.xmit_ttl:
@@ -188,7 +188,7 @@ def forward_error(ipvs, packet, reference, icmp, length):
         translate(l3, icmp, length, entry, side)
     tally(ipvs, entry, side, total)
     if tunnel:
-        return send_in_tunnel(ipvs, packet, entry, hop, total)
+        return send_in_tunnel(ipvs, packet, entry, hop, total, mtu)
     if total > mtu:
         return send_split(w.stack, hop, k.mbuf, k.data, mtu)
     return send(ipvs, hop, k.mbuf, k.data)
@@ -214,7 +214,7 @@ def _error_between(ipvs, packet, reference, icmp, length, l4):
     if Entry(entry).special & S_NAT64:
         return error_to_ipv6(ipvs, packet, entry, icmp, length, l4)
     if Entry(entry).special & S_TUNNEL:
-        return send_error_through(ipvs, packet, entry)
+        return send_through(ipvs, packet, entry, 0)
     return ICMP_UNRELATED
 
 

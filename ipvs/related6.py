@@ -26,7 +26,7 @@ from ipvs.index import SEED_AT, find, home, tag_of
 from ipvs.seek6 import seek6
 from ipvs.steps import mtu_towards, next_hop, send, tally
 from ipvs.table import Table
-from ipvs.tunnel6 import send_error_through
+from ipvs.tunnel6 import send_through
 from ipvs.tunnel_error import is_tunnel, relay6
 from ipvs.wide_entry import SIX, WIDE_AT, WIDE_SIDE, WideSide, digest, same_addresses
 from runtime.intrinsics import copy, load8, load32, load64, store16, store64
@@ -137,7 +137,7 @@ def forward_error6(ipvs, packet, reference, icmp, length, l4):
     if e.special & S_NAT64:
         return error_to_ipv4(ipvs, packet, entry, icmp, length, l4)
     if e.special & S_TUNNEL:
-        return send_error_through(ipvs, packet, entry)
+        return send_through(ipvs, packet, entry, 0)
     hop = next_hop(ipvs, entry, side)
     if hop < 0:
         return -hop

@@ -20,6 +20,7 @@ from stack.drops import IP_TOO_BIG, IP_TTL
 from stack.headers import ETHER_LEN, IP_DF, IP_MIN_MTU, PROTO_IPIP, Ipv4
 from stack.icmp import FRAG_NEEDED, TIME_EXCEEDED, UNREACHABLE, send_error
 from stack.ipv4 import decrement_ttl
+from stack.split import send_split
 
 OUTER = 20  # bytes of the outer header
 
@@ -50,14 +51,21 @@ def _encapsulate(stack, l3, outer, addresses):
 
 
 @compiled
-def send_in_tunnel(ipvs, packet, entry, hop, total):
-    """Put an outer header before a packet of ``total`` bytes and send it; 0 or a drop reason."""
+def send_in_tunnel(ipvs, packet, entry, hop, total, room):
+    """Put an outer header before a packet of ``total`` bytes and send it; 0 or a drop reason.
+
+    One of more than ``room`` bytes, which its sender allows to be fragmented, goes out in fragments
+    of the outer packet (RFC 2003 5.1): the tunnel's end gets whole what came whole.
+    """
     k = Packet(packet)
+    stack = Ipvs(ipvs).stack
     l3 = k.data + ETHER_LEN
     m = Mbuf(k.mbuf)
     m.data_off -= OUTER
     set_length(k.mbuf, ETHER_LEN + OUTER + total)
-    _encapsulate(Ipvs(ipvs).stack, l3, l3 - OUTER, Entry(entry).side[1].addresses)
+    _encapsulate(stack, l3, l3 - OUTER, Entry(entry).side[1].addresses)
+    if total > room:
+        return send_split(stack, hop, k.mbuf, k.data - OUTER, room + OUTER)
     return send(ipvs, hop, k.mbuf, k.data - OUTER)
 
 
@@ -81,7 +89,7 @@ def forward_tunnel(ipvs, packet, reference, l4):
         return -hop
     total = ip.total
     mtu = mtu_towards(ipvs, entry, 0, hop) - OUTER
-    if total > mtu:
+    if total > mtu and ip.frag & IP_DF:
         told = mtu if mtu > IP_MIN_MTU else IP_MIN_MTU
         send_error(w.stack, k.mbuf, k.data, UNREACHABLE, FRAG_NEEDED, told)
         return IP_TOO_BIG
@@ -91,4 +99,4 @@ def forward_tunnel(ipvs, packet, reference, l4):
             return IP_TTL
         decrement_ttl(l3)
     count(ipvs, entry, 0, total)
-    return send_in_tunnel(ipvs, packet, entry, hop, total)
+    return send_in_tunnel(ipvs, packet, entry, hop, total, mtu)
