@@ -166,9 +166,22 @@ def _unrelated6(ipvs, packet, reason):
 
 
 @compiled
+def _find(ipvs, at, ports):
+    """Reference of the connection whose packets arrive with the 32 address bytes at ``at``, or
+    0."""
+    w = Ipvs(ipvs)
+    addresses = digest(w.index + SEED_AT, at)
+    hashed = tuple_hash(w.index + SEED_AT, addresses, ports)
+    reference = find(w.index, home(w.index, hashed), tag_of(hashed), addresses, ports)
+    if reference == 0:
+        return 0
+    entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
+    return reference if same_addresses(at, entry + WIDE_AT + (reference & 1) * WIDE_SIDE) else 0
+
+
+@compiled
 def receive_error6(ipvs, packet, handed, icmp, length):
     """An ICMPv6 error of ``length`` bytes; 0 or a drop reason."""
-    w = Ipvs(ipvs)
     k = Packet(packet)
     l3 = k.data + ETHER_LEN
     quoted = icmp + 8
@@ -184,19 +197,13 @@ def receive_error6(ipvs, packet, handed, icmp, length):
         ports = swap_ports(echo_ports(l4, 1))
     else:
         ports = swap_ports(load32(l4)) | ((found & 0xFF) << 32) | SIX
-    # Turned in place for now: how packets arrive on the side the error comes from.
+    # Turned in place for a moment: that is how packets arrive on the side the error comes from.
     turn(quoted + IP6_SRC)
-    addresses = digest(w.index + SEED_AT, quoted + IP6_SRC)
-    hashed = tuple_hash(w.index + SEED_AT, addresses, ports)
-    reference = find(w.index, home(w.index, hashed), tag_of(hashed), addresses, ports)
+    reference = _find(ipvs, quoted + IP6_SRC, ports)
+    owner = seek6(ipvs, k.mbuf, handed, quoted + IP6_SRC, ports) if reference == 0 else -1
+    turn(quoted + IP6_SRC)
     if reference != 0:
-        entry = Table(w.table).entries + (reference >> 1) * ENTRY_SIZE
-        at = entry + WIDE_AT + (reference & 1) * WIDE_SIDE
-        if same_addresses(quoted + IP6_SRC, at):
-            turn(quoted + IP6_SRC)
-            return forward_error6(ipvs, packet, reference, icmp, length, l4)
-    owner = seek6(ipvs, k.mbuf, handed, quoted + IP6_SRC, ports)
-    turn(quoted + IP6_SRC)
+        return forward_error6(ipvs, packet, reference, icmp, length, l4)
     if owner >= 0:
         return hand_over(ipvs, k.mbuf, owner)
     return _unrelated6(ipvs, packet, ICMP_UNRELATED)
