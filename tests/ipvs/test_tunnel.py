@@ -136,9 +136,7 @@ def test_rfc2003_5_1_tunnel_mtu_is_20_bytes_less():
 def test_rfc1191_route_mtu_counts_less_the_outer_header():
     rig = tunnel_rig()
     rig.route(f"{server(0)}/32", kind="link", dev=LAN, src=LAN_ADDR, mtu=1000)
-    wan, lan = rig.exchange(
-        WAN, datagram(1000, 952, flags="DF"), datagram(1000, 953, flags="DF")
-    )
+    wan, lan = rig.exchange(WAN, datagram(1000, 952, flags="DF"), datagram(1000, 953, flags="DF"))
     assert len(lan) == 1 and Ether(wan[0])[ICMP].nexthopmtu == 980
     rig.route(f"{server(0)}/32", kind="link", dev=LAN, src=LAN_ADDR, mtu=68)
     wan, lan = rig.exchange(WAN, datagram(1000, 100, flags="DF"))
