@@ -7,10 +7,13 @@ from ipvs.context import Ipvs, Packet
 from ipvs.drops import UDP6_CHECKSUM
 from ipvs.echo import NO_ECHO, echo_of, receive_echo
 from ipvs.fragment6 import receive_fragment6
+from ipvs.handover import hand_over
+from ipvs.index import find
 from ipvs.l4_check import check_l4
 from ipvs.miss6 import miss6
 from ipvs.related6 import is_error6, receive_error6
 from ipvs.sctp import check_sctp
+from ipvs.seek6 import seek6
 from runtime.intrinsics import load8, load16, load64
 from runtime.jit import compiled
 from stack.address6 import is_multicast6
@@ -20,6 +23,7 @@ from stack.headers import (
     ETHER_LEN,
     IP6_DST,
     IP6_LEN,
+    IP6_SRC,
     PROTO_ICMP6,
     PROTO_SCTP,
     PROTO_TCP,
@@ -39,6 +43,16 @@ def _check_l4(ipvs, l4, available, proto):
     if reason == 0 and proto == PROTO_UDP and load16(l4 + 6) == 0:
         return UDP6_CHECKSUM
     return reason
+
+
+@compiled
+def _elsewhere(ipvs, packet, handed):
+    """Worker to hand a packet with extension headers to, -1 when it stays here: few NICs look
+    behind them for the ports, so it may not have arrived where others of its tuple do."""
+    k = Packet(packet)
+    if find(Ipvs(ipvs).index, k.bucket, k.tag, k.addresses, k.ports) != 0:
+        return -1
+    return seek6(ipvs, k.mbuf, handed, k.data + ETHER_LEN + IP6_SRC, k.ports)
 
 
 @compiled
@@ -80,4 +94,8 @@ def receive_slow_ipv6(ipvs, packet, handed):
             return reason
         return receive_ipv6(w.stack, k.mbuf, k.data)
     note_tuple6(w.index, packet, l3, l3 + offset, proto)
+    if offset != IP6_LEN and w.workers > 1:
+        owner = _elsewhere(ipvs, packet, handed)
+        if owner >= 0:
+            return hand_over(ipvs, k.mbuf, owner)
     return miss6(ipvs, packet, handed, l3 + offset)

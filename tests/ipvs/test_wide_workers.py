@@ -7,7 +7,7 @@ import ipaddress
 
 import pytest
 from scapy.layers.inet import IP, TCP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, PadN
 from scapy.layers.l2 import Ether
 
 from ipvs import rss
@@ -120,6 +120,58 @@ def test_with_known_rss_replies_return_to_the_workers_own_queue(worker):
         kind = ipaddress.ip_address
         data = kind(ip.src).packed + kind(ip.dst).packed + bytes(ip[TCP])[:4]
         assert rss.toeplitz(rss.DEFAULT_KEY, data) % 128 % 3 == worker
+
+
+def with_options(frame):
+    """The frame with a destination options header in front of its segment."""
+    ip = Ether(frame)[IPv6]
+    layer = ip.payload
+    ip.remove_payload()
+    del ip.plen, ip.nh
+    head = bytes(Ether(frame))[:14]
+    return head + bytes(ip / IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]) / layer)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("mode", ["fullnat", "nat"])
+def test_rfc8200_4_packets_with_extension_headers_find_their_connection(count, mode):
+    """NICs hash them by their addresses alone: they arrive anywhere."""
+    rigs = workers(count, mode)
+    high, low = words(CLIENT6)
+    for number in range(2 * count):
+        _, outs = rigs[0].exchange(0, syn(number))
+        owner = rigs[client_owner6(high, low, 1000 + number, count) if mode == "nat" else 0]
+        outs += owner.run()[1]
+        layer = oracle.segment("tcp", 1000 + number, 80, "A", b"data")
+        data = with_options(frame6(FROM_CLIENT, (CLIENT6, VIP6), layer))
+        for arrives in rigs:
+            _, lan = arrives.exchange(0, data)
+            for rig in rigs * 2:
+                lan += rig.run()[1]
+            (out,) = lan
+            assert out[:12] == outs[0][:12] and out.endswith(b"data")
+    assert [rig.drops() for rig in rigs] == [{}] * count and rigs[0].in_flight() == 0
+    assert sum(rig.applier.connections() for rig in rigs) == 2 * count
+
+
+def test_a_connection_begins_where_its_other_packets_arrive():
+    """The first packet has extension headers, the others have none: RSS places those."""
+    rigs = workers(3)
+    for rig in rigs:
+        rss.fill_tables(rig.w.rss, rss.DEFAULT_KEY)
+        rss.set_indirection(rig.w.rss, 0, [i % 3 for i in range(128)])
+    for number in range(9):
+        _, lan = rigs[0].exchange(0, with_options(syn(number)))
+        for rig in rigs[1:]:
+            lan += rig.run()[1]
+        assert len(lan) == 1
+        packed = ipaddress.ip_address(CLIENT6).packed + ipaddress.ip_address(VIP6).packed
+        data = packed + (1000 + number).to_bytes(2, "big") + (80).to_bytes(2, "big")
+        owner = rigs[rss.toeplitz(rss.DEFAULT_KEY, data) % 128 % 3]
+        layer = oracle.segment("tcp", 1000 + number, 80, "A", b"data")
+        _, lan = owner.exchange(0, frame6(FROM_CLIENT, (CLIENT6, VIP6), layer))
+        assert len(lan) == 1 and lan[0].endswith(b"data")
+    assert [rig.drops() for rig in rigs] == [{}] * 3
 
 
 def test_connections_outlive_their_worker():
