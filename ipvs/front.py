@@ -16,7 +16,7 @@ from stack.checksum import difference, ipv4_header_sum, sum_bytes, update
 from stack.context import Stack
 from stack.headers import ETHER_LEN, PROTO_TCP, Ipv4, Ipv6, Tcp, Udp
 
-PSH, ACK = 8, 16
+PSH, ACK, URG = 8, 16, 32
 
 
 @compiled
@@ -53,8 +53,17 @@ def _covered(l4, proto, payload):
     The length is in the pseudo header, and in UDP once more.
     """
     if proto == PROTO_TCP:
-        return load16(l4 + 12) + swap16(header_of(l4, proto) + payload)
+        return load16(l4 + 12) + load16(l4 + 18) + swap16(header_of(l4, proto) + payload)
     return 2 * load16(l4 + 4)
+
+
+@compiled
+def _move_urgent(l4, by):
+    """Urgent data is now ``by`` bytes further behind the segment's begin (RFC 9293 3.8.5)."""
+    t = Tcp(l4)
+    if t.flags & URG:
+        t.urgent = min(max(t.urgent + by, 0), 0xFFFF)
+    return 0
 
 
 @compiled
@@ -74,7 +83,9 @@ def replace_front(packet, l4, header, ours, theirs, proto):
     copy(front, header, ours)
     l4 -= grow
     add_to_total(l3 - grow, grow)
-    if proto != PROTO_TCP:
+    if proto == PROTO_TCP:
+        _move_urgent(l4, grow)
+    else:
         u = Udp(l4)
         u.length = u.length + grow
     new = sum_bytes(front, size + grow) + _covered(l4, proto, size + grow)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ipvs.entry import SPECIAL, Entry
 from ipvs.table import entry_of
+from tests.frame_oracle import fill_checksums
 from tests.ipvs.test_proxy_header import binary, line
 from tests.pathrig import CLIENT, LADDR, LAN, MACS, VIP, WAN, server, server_mac
 from tests.stream_rig import (
@@ -24,6 +25,7 @@ from tests.stream_rig import (
     RST,
     SPORT,
     SYN,
+    URG,
     Talk,
     build,
     stream_rig,
@@ -82,6 +84,28 @@ def test_acknowledgements_come_back_without_it():
         (got,) = talk.down(ACK, 500_001, first + theirs, options=b"\x01\x01\x05\x0a" + block)
         assert got.ack == ours
         assert struct.unpack(">II", got.options[4:]) == (1013, 1023)
+
+
+@pytest.mark.parametrize("kind", ["v1", "v2"])
+@pytest.mark.parametrize("theirs", [b"", THEIRS["v1"], THEIRS["v2"]])
+@pytest.mark.parametrize("size", [20, 1440])
+def test_rfc9293_3_8_5_urgent_data_stays_where_it_is(kind, theirs, size):
+    """The pointer counts from the segment's begin, and the header is in front of the data.
+
+    A segment that has no room for the header follows it.
+    """
+    talk = proxied(kind)
+    data = theirs + bytes(size - len(theirs)) if size > 1000 else theirs + bytes(size)
+    frame = bytearray(talk.client_frame(ACK | URG, 1001, 500_001, data))
+    struct.pack_into(">H", frame, 14 + 20 + 18, len(theirs) + 5)
+    fill_checksums(l3 := frame[14:])
+    _, lan = talk.rig.exchange(WAN, bytes(frame[:14] + l3))
+    got = take_apart(lan[-1])
+    (urgent,) = struct.unpack_from(">H", lan[-1], 14 + 20 + 18)
+    ahead = 0 if len(lan) == 2 else len(OWN[kind])
+    assert got.flags == ACK | URG and urgent == ahead + 5
+    assert got.payload[urgent - 5 :] == data[len(theirs) :]
+    assert len(lan) == 1 + (size > 1000 and len(OWN[kind]) > len(theirs) + 20)
 
 
 SIX_ENDS = (socket.inet_pton(10, "2001:db8::1"), socket.inet_pton(10, "::"), 1, 2)
