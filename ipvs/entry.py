@@ -69,9 +69,10 @@ class EntryStruct(ctypes.Structure):
         ("ours", ctypes.c_uint16),  # bytes of the PROXY header in front of the client's data
         ("theirs", ctypes.c_uint16),  # bytes of the client's own that it replaced
         ("marks", ctypes.c_uint8),
-        ("uoa_sent", ctypes.c_uint8),
         ("proxy", ctypes.c_uint8),  # the service's when the connection began
-        ("spare", ctypes.c_uint8 * 13),
+        ("spare", ctypes.c_uint8 * 2),
+        ("uoa_sent", ctypes.c_uint32),
+        ("unused", ctypes.c_uint8 * 8),
         ("template", ctypes.c_uint32),  # of persistence: bucket << 5 | slot, plus 1; 0 = none
     ]
 
@@ -105,7 +106,6 @@ S_PROXY = 8  # the client's address goes into a PROXY header
 S_SNAT = 16  # UDP or ICMP that an inside host began
 S_SCTP = 32
 S_UOA = 64  # the client's address goes into a UDP packet
-S_MSS = 128  # the maximum segment size is lowered
 S_OPS = 256  # one packet, then the connection is gone (never in the index)
 S_NAT64 = 512  # the sides are of different families
 

@@ -88,6 +88,14 @@ def test_answers_are_plain_and_end_nothing():
     assert second == expected(second, lport, carrier="opp")
 
 
+def test_as_many_packets_as_the_configuration_says():
+    """More than a byte counts, too."""
+    rig = udp_rig(packets=300)
+    carried = [to_server(rig, query())[0][23] == 248 for _ in range(310)]
+    assert carried == [True] * 300 + [False] * 10
+    assert rig.clean()
+
+
 def test_none_by_default():
     rig = udp_rig(packets=0)
     (frame,) = to_server(rig, query())
