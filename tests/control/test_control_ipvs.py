@@ -224,6 +224,36 @@ def test_returning_dest_takes_up_its_connections_again(master):
     assert row["active"] == 3 and row["stats"]["conns"] == 0
 
 
+def test_a_services_statistics_outlast_its_real_servers(master):
+    """They are counters: a real server that goes takes none of them along."""
+
+    def counted(cpu=0):
+        (row,) = master.ok("svc.list", svc=svc(), cpu=cpu)
+        return row["stats"]["conns"], row["stats"]["outbytes"]
+
+    def count(cid, *numbers):
+        old = master.counters.dests[cid, 0]
+        master.counters.dests[cid, 0] = old._replace(conns=numbers[0], outbytes=numbers[1])
+
+    master.ok("dest.add", svc=svc(), **DEST)
+    count(1, 9, 900)
+    count(2, 1, 10)
+    master.ok("dest.del", svc=svc(), addr=DEST["addr"], port=DEST["port"])
+    assert [counted(cpu) for cpu in (0, 1, 2)] == [(10, 910), (9, 900), (1, 10)]
+    master.ok("dest.add", svc=svc(), **DEST)
+    count(1, 11, 950)
+    assert counted() == (12, 960) and listed(master)[0]["dests"][0]["stats"]["conns"] == 2
+    master.ok("dest.del", svc=svc(), addr=DEST["addr"], port=DEST["port"])
+    assert counted() == (12, 960)
+    master.ok("svc.zero", svc=svc())
+    assert counted() == (0, 0)
+    master.ok("dest.add", svc=svc(), **DEST)
+    count(1, 15, 960)
+    master.ok("svc.del", svc=svc())
+    master.ok("svc.add", svc=svc())
+    assert counted() == (0, 0)
+
+
 def test_service_limits(master, monkeypatch):
     monkeypatch.setattr("tools.control.ipvs_control.MAX_DESTS_PER_SERVICE", 1)
     master.ok("dest.add", svc=svc(), **{**DEST, "port": 9})

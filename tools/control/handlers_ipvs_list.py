@@ -64,7 +64,7 @@ def _stats_map(counters: DestCounters) -> dict[str, int]:
 
 def _service_row(context: Context, service: Service, cpu: int) -> dict[str, Any]:
     traffic = context.state.traffic
-    rows, counted, rates = [], [], []
+    rows, counted, rates = [], [traffic.past(service.id, cpu)], []
     for dest in service.newest_first():
         now, rate = traffic.dest(dest.id, cpu), traffic.rates(dest.id, cpu)
         counted.append(now)

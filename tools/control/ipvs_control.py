@@ -83,6 +83,7 @@ class IpvsControl:
         self._added += 1
         service = Service(self.service_ids.acquire(key), key, options, order=self._added)
         self.services.add(service)
+        self._traffic.forget_past(service.id)
         self._publish(service)
 
     def _check_match(self, key: MatchKey) -> None:
@@ -166,6 +167,7 @@ class IpvsControl:
         """Set the statistics of a service, or of all of them, to zero; INVAL without it."""
         chosen = self.services if key is None else [self.services.find(key, Code.INVAL)]
         for service in chosen:
+            self._traffic.forget_past(service.id)
             for dest in service.dests.values():
                 self._traffic.zero_dest(dest.id)
 
@@ -244,7 +246,7 @@ class IpvsControl:
 
     def _retire(self, service: Service, dest: Dest) -> None:
         self.dest_ids.release((service.key, dest.key), dest.id)
-        self._traffic.drop_dest(dest.id)
+        self._traffic.leave(service.id, dest.id)
 
     def add_laddr(self, svc: AnyKey, ref: LaddrRef) -> None:
         """Let a service use a local address. NOSERV without the service, EXIST for a duplicate,

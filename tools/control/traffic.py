@@ -2,7 +2,8 @@
 
 Workers only ever add to their counters, and nobody else writes them. Zeroing, and giving the id of
 a removed real server to a new one, therefore remember the counters' present values here and
-subtract them from then on. Service statistics are the sum over the current real servers.
+subtract them from then on. Service statistics are the sum over the current real servers, and over
+what removed ones had counted until then: they never go back.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Traffic:
     def __init__(self, counters: CounterSource) -> None:
         self._counters = counters
         self._bases: dict[tuple[int, int], DestCounters] = {}
+        self._past: dict[tuple[int, int], DestCounters] = {}
         self._misses: dict[tuple[int, int], int] = {}
         self._rates = RateSampler(counters)
         self._live: dict[int, None] = {}
@@ -57,6 +59,23 @@ class Traffic:
         """The real server with this id is gone."""
         self._live.pop(dest_id, None)
         self._rates.forget(dest_id)
+
+    def leave(self, service_id: int, dest_id: int) -> None:
+        """A real server leaves its service, whose statistics keep what it counted."""
+        for cid in self._cids(0):
+            counted = self.dest(dest_id, cid)._replace(active=0, inactive=0, templates=0)
+            before = self._past.get((service_id, cid), _ZERO)
+            self._past[service_id, cid] = add_up([before, counted])
+        self.drop_dest(dest_id)
+
+    def past(self, service_id: int, cpu: int = 0) -> DestCounters:
+        """What real servers counted that a service no longer has."""
+        return add_up([self._past.get((service_id, cid), _ZERO) for cid in self._cids(cpu)])
+
+    def forget_past(self, service_id: int) -> None:
+        """A service begins, or is zeroed."""
+        for cid in self._cids(0):
+            self._past.pop((service_id, cid), None)
 
     def zero_dest(self, dest_id: int) -> None:
         """Count from zero from now on."""
