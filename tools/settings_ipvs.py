@@ -48,7 +48,7 @@ class Conn:
         False, "persistence does not hold clients to real servers of weight 0"
     )
     fast_xmit_close: bool = opt(
-        False, Flag(), "look up route and neighbour for every packet, use no cached next hop"
+        False, Flag(), "accepted; a changed route or neighbour is noticed by the next packet anyhow"
     )
     xmit_ttl: bool = _flag(False, "decrement TTL of forwarded packets")
     redirect: bool = opt(
@@ -74,7 +74,9 @@ class UdpTimeout:
 class Udp:
     """Block udp of ipvs_defs."""
 
-    defence_udp_drop: bool = _flag(False, "drop UDP for a VIP on which no UDP service listens")
+    defence_udp_drop: bool = _flag(
+        False, "accepted; UDP for a VIP on which no UDP service listens is always dropped"
+    )
     uoa_mode: str = opt(
         "opp",
         Choice(("opp", "ipo")),
@@ -149,7 +151,8 @@ class Tcp:
     """Block tcp of ipvs_defs."""
 
     defence_tcp_drop: bool = _flag(
-        False, "drop TCP for a VIP that is neither a SYN nor of a known connection"
+        False,
+        "accepted; TCP for a VIP that is neither a SYN nor of a known connection is always dropped",
     )
     toa: bool = opt(
         True,

@@ -64,7 +64,9 @@ class Ipv4Defs:
     """Block ipv4_defs."""
 
     forwarding: bool = opt(False, Switch(), "route packets for other hosts", reload=True)
-    default_ttl: int = opt(64, Int(0, 255), "TTL of packets of our own")
+    default_ttl: int = opt(
+        64, Int(0, 255), "TTL of packets of our own", inert="it is always 64", quiet=(64,)
+    )
     route_table_size: int = _routes("36 bytes each")
     fragment: Fragment = block(Fragment, "reassembly of fragments")
 
@@ -146,7 +148,7 @@ class SaPool:
 
     pool_hash_size: int = opt(16, Int(1, 128), "port pools of one local address")
     flow_enable: bool = opt(
-        True, Switch(), "steer return traffic to its worker in the card where that is possible"
+        True, Switch(), "accepted; local ports are chosen so that return traffic finds its worker"
     )
 
 

@@ -172,6 +172,13 @@ def test_existing_file_starts_with_warnings() -> None:
     ]
 
 
+def test_a_ttl_that_is_not_used_is_said_to_be_so() -> None:
+    texts = [f"{DEVICE}ipv4_defs {{\n default_ttl {ttl}\n}}\n" for ttl in (64, 100)]
+    assert loads(texts[0], "f").warnings == loads(DEVICE, "f").warnings
+    *_, warning = loads(texts[1], "f").warnings
+    assert str(warning) == "f:7: ipv4_defs: 'default_ttl' has no effect: it is always 64"
+
+
 def test_defaults_are_those_of_the_reference() -> None:
     settings = Settings()
     assert settings.global_defs.log_level == "INFO"
