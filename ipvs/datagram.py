@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipvs.drops import PROXY_ORDER
-from ipvs.entry import S_PROXY, S_UOA, SPECIAL, Entry
+from ipvs.entry import PROXY_DONE, S_PROXY, S_UOA, SPECIAL, Entry
 from ipvs.front import header_of, payload_of
 from ipvs.proxy import decide
 from ipvs.proxy_stream import put_front
@@ -21,6 +21,8 @@ def _proxy(ipvs, packet, entry, hop, l4, mtu):
     if in_parts(l3, l4):
         return -PROXY_ORDER
     at = l4 + header_of(l4, PROTO_UDP)
+    # What was decided for one that could not be sent does not hold for this one.
+    e.marks = e.marks & ~PROXY_DONE
     decide(ipvs, entry, l3, l4, at, payload_of(l3, l4, PROTO_UDP), PROTO_UDP)
     if e.ours != 0:
         l4 = put_front(ipvs, packet, entry, hop, l4, mtu, PROTO_UDP)

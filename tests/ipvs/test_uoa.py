@@ -190,3 +190,13 @@ def test_proxy_v2_ahead_of_a_full_packet():
     lport = local_port(ahead, None)
     assert ahead == expected(ahead, lport, binary(*ENDS, 2))
     assert whole == expected(whole, lport, bytes(1472))
+
+
+def test_a_datagram_that_could_not_be_sent_decides_nothing():
+    """Without a buffer for the packet ahead it is dropped; the next one is looked at anew."""
+    rig = udp_rig(proxy_protocol="v2-insecure")
+    held = [rig.pool.take() for _ in range(len(rig.pool.free) - 1)]
+    assert to_server(rig, query(bytes(1472))) == [] and rig.drops() == {"no_mbuf": 1}
+    rig.pool.free.extend(held)
+    (frame,) = to_server(rig, query(OTHERS + b"query"))
+    assert frame == expected(frame, local_port(frame, None), OTHERS + b"query")
