@@ -14,7 +14,8 @@ from scapy.packet import Raw
 
 from ipvs.conhash_ring import Server, conhash_ring
 from tests import fragments
-from tests.ipvs.test_snat import (
+from tests.pathrig import CLIENT, FAR, LAN, LAN_ADDR, OUTSIDE, WAN, Rig, server
+from tests.snat_rig import (
     PROTOS,
     SECOND,
     come_back,
@@ -26,7 +27,6 @@ from tests.ipvs.test_snat import (
     snat_record,
     snat_rig,
 )
-from tests.pathrig import CLIENT, FAR, LAN, LAN_ADDR, OUTSIDE, WAN, Rig, server
 from tests.wire import tuple_of
 
 HOUR = 3_600_000
