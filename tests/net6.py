@@ -36,7 +36,7 @@ WAN6, LAN6, VIP6 = "2001:db8:1::1", "2001:db8:2::1", "2001:db8:100::1"
 CLIENT6, CLIENT_MAC = "2001:db8:1::2", "02:aa:00:00:00:02"
 SERVER6, SERVER_MAC = "2001:db8:2::b", "02:bb:00:00:00:0b"
 GATEWAY6, GATEWAY_MAC, REMOTE6 = "2001:db8:1::fe", "02:aa:00:00:00:fe", "2001:db8:9:8::7"
-ALL_NODES = "ff02::1"
+ALL_NODES, ALL_MAC = "ff02::1", "33:33:00:00:00:01"
 ALERT = RouterAlert(value=0)  # multicast listener discovery (RFC 2711)
 START = 1_000_000
 

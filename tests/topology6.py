@@ -9,7 +9,8 @@ from scapy.layers.sctp import SCTP
 from scapy.packet import Raw
 
 from tests import oracle
-from tests.topology import GATEWAY_MAC, LAN_MAC, SERVER_MACS, WAN_MAC, network
+from tests.rig import Rig
+from tests.topology import GATEWAY_MAC, LAN_MAC, SERVER_MACS, WAN_MAC, dest, network
 
 VIP6 = "2001:db8:ff::100"
 LOCAL6 = "2001:db8:2::200"
@@ -66,6 +67,15 @@ def service6(rig, dests, **changes):
         "flags": [], "conn_timeout": 0, "persistent": 0, "dests": dests, "laddrs": [0],
     }  # fmt: skip
     rig.apply("svc.set", **(body | changes))
+
+
+def balancer6(mode, proto="tcp", **options):
+    """A rig in the networks of both families with one service over one real server, an IPv4 one
+    if ``mode`` is nat64; its local addresses: IPv4 0, IPv6 1."""
+    rig = network6(Rig(**options), ipv4=True)
+    server = dest(0) if mode == "nat64" else dest6(0, mode=mode, port=80 if mode == "dr" else 8080)
+    service6(rig, [server], proto=proto, laddrs=[0, 1])
+    return rig
 
 
 def frame6(macs, addresses, layer, **ip):

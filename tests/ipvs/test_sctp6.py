@@ -22,6 +22,7 @@ from tests.topology6 import (
     SERVERS6,
     TO_CLIENT,
     VIP6,
+    balancer6,
     dest6,
     frame6,
     from_server,
@@ -36,10 +37,7 @@ MODES = ("fullnat", "nat", "dr", "nat64")
 
 
 def sctp_rig(mode):
-    rig = network6(Rig(capacity=8192), ipv4=True)
-    server = dest(0) if mode == "nat64" else dest6(0, mode=mode, port=80 if mode == "dr" else 8080)
-    service6(rig, [server], proto="sctp", laddrs=[0, 1])
-    return rig
+    return balancer6(mode, "sctp", capacity=8192)
 
 
 rig_of = functools.cache(sctp_rig)

@@ -30,6 +30,7 @@ from tests.topology6 import (
     SERVERS6,
     TO_CLIENT,
     VIP6,
+    balancer6,
     dest6,
     frame6,
     from_server,
@@ -43,16 +44,12 @@ MODES = ("fullnat", "nat", "dr")
 SERVER = SERVERS6[0]
 
 
-@functools.cache
-def made_rig(mode, proto):
-    rig = network6(Rig(capacity=8192))
-    service6(rig, [dest6(0, mode=mode, port=80 if mode == "dr" else 8080)], proto=proto)
-    return rig
+made_rig = functools.cache(balancer6)
 
 
 def rig_of(mode, proto="tcp"):
     """One balancer a mode and protocol; tests use clients of their own."""
-    rig = made_rig(mode, proto)
+    rig = made_rig(mode, proto, capacity=8192)
     rig.apply("param.set", xmit_ttl=0)
     return rig
 
@@ -162,8 +159,7 @@ def test_link_padding_is_cut_off():
 
 
 def test_rfc8200_hop_limit_expires_only_with_xmit_ttl():
-    rig = network6(Rig())
-    service6(rig, [dest6(0)])
+    rig = balancer6("fullnat")
     rig.apply("param.set", xmit_ttl=1)
     layer = oracle.segment("tcp", 1000, 80)
     raw = frame6(FROM_CLIENT, ("2001:db8:5::5", VIP6), layer, hlim=1)
@@ -177,8 +173,7 @@ def test_rfc8200_hop_limit_expires_only_with_xmit_ttl():
 
 
 def test_rfc4443_3_2_packet_too_big_tells_the_mtu():
-    rig = network6(Rig())
-    service6(rig, [dest6(0)])
+    rig = balancer6("fullnat")
     rig.apply("route.set", dst="2001:db8:2::", plen=64, kind="link", dev=1, mtu=1400)
     layer = oracle.segment("tcp", 1000, 80, payload=bytes(1341))
     raw = frame6(FROM_CLIENT, ("2001:db8:5::6", VIP6), layer)
@@ -190,8 +185,7 @@ def test_rfc4443_3_2_packet_too_big_tells_the_mtu():
 
 
 def test_rfc8200_8_1_udp_without_checksum_is_dropped():
-    rig = network6(Rig())
-    service6(rig, [dest6(0)], proto="udp")
+    rig = balancer6("fullnat", "udp")
     layer = oracle.segment("udp", 1000, 80, payload=b"x", chksum=0)
     assert rig.exchange(0, frame6(FROM_CLIENT, ("2001:db8:5::8", VIP6), layer)) == [[], []]
     assert rig.drops() == {"udp6_checksum": 1}
@@ -200,8 +194,7 @@ def test_rfc8200_8_1_udp_without_checksum_is_dropped():
 @pytest.mark.parametrize("mode", MODES)
 def test_rfc8200_4_extension_headers_go_along(mode):
     """TCP behind harmless extension headers belongs to the same connection as without."""
-    rig = network6(Rig())
-    service6(rig, [dest6(0, mode=mode, port=80 if mode == "dr" else 8080)])
+    rig = balancer6(mode)
     client = ("2001:db8:5::9", 5004)
     layer = oracle.segment("tcp", client[1], 80, "S")
     for headers in (layer, IPv6ExtHdrDestOpt() / layer, IPv6ExtHdrHopByHop() / layer):
@@ -217,8 +210,7 @@ def test_rfc8200_4_extension_headers_go_along(mode):
 def test_a_digest_alone_opens_no_door():
     """Two address pairs with one digest: the second's packets are dropped, not sent to the
     first one's peer."""
-    rig = network6(Rig())
-    service6(rig, [dest6(0)])
+    rig = balancer6("fullnat")
     raw = frame6(FROM_CLIENT, ("2001:db8:5::7", VIP6), oracle.segment("tcp", 1000, 80))
     rig.exchange(0, raw)
     at = entry_of(rig.w.table, 3) + WIDE_AT + 15

@@ -28,6 +28,7 @@ from scapy.packet import Raw
 
 from tests import net6
 from tests.net6 import (
+    ALL_MAC,
     ALL_NODES,
     CLIENT6,
     CLIENT_MAC,
@@ -48,7 +49,6 @@ from tests.net6 import (
 )
 from tests.rig import MACS
 
-ALL_MAC = "33:33:00:00:00:01"
 PEER = link_local(CLIENT_MAC)
 
 

@@ -25,6 +25,7 @@ from stack.events import (
 )
 from tests import net6
 from tests.net6 import (
+    ALL_MAC,
     ALL_NODES,
     CLIENT6,
     CLIENT_MAC,
@@ -45,7 +46,6 @@ from tests.rig import MACS
 from tools.daemon import listing
 from tools.daemon.companion import event_body
 
-ALL_MAC = "33:33:00:00:00:01"
 OTHER_MAC = "02:cc:00:00:00:0c"
 
 

@@ -15,6 +15,7 @@ from scapy.layers.l2 import Ether
 
 from tests import net6
 from tests.net6 import (
+    ALL_MAC,
     ALL_NODES,
     CLIENT6,
     CLIENT_MAC,
@@ -28,8 +29,6 @@ from tests.net6 import (
     raw,
     send,
 )
-
-ALL_MAC = "33:33:00:00:00:01"
 
 
 @pytest.fixture
