@@ -204,6 +204,15 @@ class Rig:
         return len(self.pool.all) - len(self.pool.free)
 
 
+def crew(make, workers, slots=64, **options):
+    """``workers`` rigs of one balancer, each by ``make``, with rings between them."""
+    rigs = [make(index=0, workers=workers, **options)]
+    for index in range(1, workers):
+        rigs.append(make(index=index, workers=workers, pool=rigs[0].pool, **options))
+    rigs[0].kept = connect(rigs, slots)
+    return rigs
+
+
 def connect(rigs, slots=64):
     """Rings between all workers, as they hand packets over; returns the memory to keep."""
     kept = []

@@ -51,12 +51,6 @@ def snat_rig(protos=PROTOS, **options):
     return rig
 
 
-def exchange(rig, port, *frames):
-    """What (wan, lan) sent at once; the rig's clock stands still."""
-    rig.push(port, *frames)
-    return rig.at(rig.stack.now)
-
-
 def layer(proto, sport, dport, flags="S", payload=b""):
     if proto == "icmpv6":
         return ICMPv6EchoRequest(id=sport, seq=dport) / Raw(payload)
@@ -90,7 +84,7 @@ def go_out(rig, proto, sport, dst=FAR, dport=443, host=0, payload=b"", header=No
     l4 = layer(proto, sport, dport, payload=payload)
     l4 = header / l4 if header is not None else l4
     frame = frame6(from_server(host), (SERVERS6[host], dst), l4, **ip)
-    wan, lan = exchange(rig, LAN, frame)
+    wan, lan = rig.at_once(LAN, frame)
     assert lan == [] and len(wan) == 1, rig.drops()
     at = wan[0] if header is None else wan[0][:20] + wan[0][54:55] + wan[0][21:54] + wan[0][62:]
     number = number_of(at)
@@ -106,6 +100,6 @@ def come_back(rig, proto, number, sport, src=FAR, dport=443, host=0, payload=b""
     else:
         l4, fields = layer(proto, dport, number, "SA", payload), {"dport": sport}
     frame = frame6(FROM_CLIENT, (src, OUTSIDE), l4, **ip)
-    wan, lan = exchange(rig, WAN, frame)
+    wan, lan = rig.at_once(WAN, frame)
     wanted = translated(frame, to_server(host), src, SERVERS6[host], step, **fields)
     assert (wan, lan) == ([], [wanted]), rig.drops()

@@ -41,12 +41,6 @@ def six_rig(kind, toa=0, new_isn=0, uoa=0, in_ip=0, rig=None, **changes):
     return rig
 
 
-def exchange(rig, port, *frames):
-    """What (wan, lan) sent at once; the rig's clock stands still."""
-    rig.push(port, *frames)
-    return rig.at(rig.stack.now)
-
-
 def frame_of(macs, ends, proto, l4, hops=64, ident=0, between=b""):
     """A frame with an L4 header whose checksum is computed here; ``ends``: addresses.
 
@@ -127,7 +121,7 @@ class Talk6:
 
     def up(self, *args, **more):
         """The client sends; segments that the server gets."""
-        wan, lan = exchange(self.rig, 0, self.client_frame(*args, **more))
+        wan, lan = self.rig.at_once(0, self.client_frame(*args, **more))
         segments = [take_apart(frame) for frame in lan]
         for got in segments:
             self.lport = self.lport or got.sport
@@ -138,7 +132,7 @@ class Talk6:
 
     def down(self, *args, **more):
         """The server sends; segments that the client gets."""
-        wan, lan = exchange(self.rig, 1, self.server_frame(*args, **more))
+        wan, lan = self.rig.at_once(1, self.server_frame(*args, **more))
         segments = [take_apart(frame) for frame in wan]
         for got in segments:
             assert (got.src, got.dst) == (VIP6, CLIENT6)

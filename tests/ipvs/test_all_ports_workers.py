@@ -42,7 +42,7 @@ from tests.ipvs.test_all_ports import (
     reply_and_wanted,
 )
 from tests.memory import aligned
-from tests.rig import Rig, connect
+from tests.rig import Rig, crew
 from tests.topology import VIP
 from tests.topology6 import CLIENT6, FROM_CLIENT, VIP6, from_server, network6
 
@@ -53,16 +53,13 @@ def workers(kind, count=2, proto="tcp", known_rss=False):
     """Workers with rings between them and templates they share."""
     memory, address = aligned(templates.templates_bytes(1024))
     templates.initialise(address, 1024)
-    first = Rig(index=0, workers=count, templates=address)
-    rigs = [first] + [
-        Rig(index=i, workers=count, pool=first.pool, templates=address) for i in range(1, count)
-    ]
+    rigs = crew(Rig, count, templates=address)
+    rigs[0].templates = memory
     for rig in rigs:
         if known_rss:
             rss.fill_tables(rig.w.rss, rss.DEFAULT_KEY)
             rss.set_indirection(rig.w.rss, 1, [i % count for i in range(128)])
         new_rig(kind, proto, rig=rig, servers=4)
-    first.kept = (connect(rigs), memory)
     return rigs
 
 

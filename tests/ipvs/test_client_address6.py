@@ -26,7 +26,6 @@ from tests.stream_rig6 import (
     RPORT,
     SPORT,
     Talk6,
-    exchange,
     frame_of,
     option,
     six_rig,
@@ -61,9 +60,9 @@ def test_toa_until_the_server_has_its_socket(kind):
     syn, answer = talk.open()
     assert syn.options == b"" and answer.options == struct.pack(">BBH", 2, 4, 1460 - 20)
     for _ in range(2):
-        _, (out,) = exchange(talk.rig, 0, talk.client_frame(ACK, 1001, 500_001, b"", STAMP))
+        _, (out,) = talk.rig.at_once(0, talk.client_frame(ACK, 1001, 500_001, b"", STAMP))
         assert out == talk.arrives(out, 1001, 500_001, ACK, b"", OPTION + STAMP)
-    _, (out,) = exchange(talk.rig, 0, talk.client_frame(ACK | PSH, 1001, 500_001, b"data"))
+    _, (out,) = talk.rig.at_once(0, talk.client_frame(ACK | PSH, 1001, 500_001, b"data"))
     assert out == talk.arrives(out, 1001, 500_001, ACK | PSH, b"data", OPTION)
     (got,) = talk.down(ACK | PSH, 500_001, 1005, b"answer")
     assert got.raw == talk.returns(500_001, 1005, ACK | PSH, b"answer")
@@ -113,7 +112,7 @@ def test_toa_does_not_go_into_fragments(kind):
     talk = Talk6(six_rig(kind, toa=1, new_isn=1), kind)
     syn, _ = talk.open()
     frame = talk.client_frame(ACK | PSH, 1001, 500_001, bytes(range(200)))
-    _, lan = exchange(talk.rig, 0, *cut6(frame, [8, 16], 5))
+    _, lan = talk.rig.at_once(0, *cut6(frame, [8, 16], 5))
     whole = (fragments.joined if kind == "nat64" else joined6)(lan)
     got = take_apart(whole)
     assert got.payload == bytes(range(200)) and got.options == b""
@@ -129,7 +128,7 @@ def test_initial_numbers_are_new_and_acknowledgements_and_sack_turned_back(kind)
     assert syn.seq != talk.isn and syn.options == b"\x01" * 12, "timestamps are blanked"
     assert answer.ack == talk.isn + 1
     delta = (syn.seq - talk.isn) & MASK
-    _, (out,) = exchange(talk.rig, 0, talk.client_frame(ACK | PSH, 1001, 500_001, b"abc"))
+    _, (out,) = talk.rig.at_once(0, talk.client_frame(ACK | PSH, 1001, 500_001, b"abc"))
     assert out == talk.arrives(out, 1001 + delta, 500_001, ACK | PSH, b"abc", OPTION)
     block = struct.pack(">II", (1001 + delta) & MASK, (1003 + delta) & MASK)
     (got,) = talk.down(ACK, 500_001, 1001 + delta, options=b"\x01\x01\x05\x0a" + block)
@@ -155,7 +154,7 @@ def test_proxy_header_in_the_first_segment(kind, proxy):
     talk = proxied(kind, proxy)
     frame = talk.client_frame(ACK | PSH, 1001, 500_001, b"GET / HTTP/1.0\r\n\r\n", STAMP)
     for _ in range(2):  # a retransmission is the same again
-        _, (out,) = exchange(talk.rig, 0, frame)
+        _, (out,) = talk.rig.at_once(0, frame)
         data = OWN[proxy[:2]] + b"GET / HTTP/1.0\r\n\r\n"
         assert out == talk.arrives(out, 1001, 500_001, ACK | PSH, data, STAMP)
     assert talk.rig.drops() == {} and audit(talk.rig.address) == []
@@ -214,7 +213,7 @@ def test_proxy_header_ahead_of_a_full_segment(kind, new_isn):
 def test_first_data_in_fragments_has_no_place_for_a_header(kind):
     talk = proxied(kind, "v1")
     frame = talk.client_frame(ACK | PSH, 1001, 500_001, bytes(200))
-    assert exchange(talk.rig, 0, *cut6(frame, [8], 5)) == [[], []]
+    assert talk.rig.at_once(0, *cut6(frame, [8], 5)) == [[], []]
     assert talk.rig.drops() == {"proxy_order": 1, "frag_refused": 1}
 
 
@@ -246,7 +245,7 @@ def test_uoa_in_the_first_packets(kind, payload):
     """The header of protocol 248 says version 2; the UDP checksum is right when it is gone."""
     rig = udp_rig(kind, uoa=3)
     for number in range(5):
-        _, (out,) = exchange(rig, 0, query(payload))
+        _, (out,) = rig.at_once(0, query(payload))
         assert out == delivered(out, kind, payload, told=number < 3)
     assert rig.drops() == {} and bool(special(rig)) == (kind == "nat64")
 
@@ -254,10 +253,10 @@ def test_uoa_in_the_first_packets(kind, payload):
 def test_uoa_ahead_of_a_full_packet_and_of_extension_headers(kind):
     rig = udp_rig(kind, uoa=2)
     size = FULL[kind] - 48
-    _, (ahead, whole) = exchange(rig, 0, query(bytes(size)))
+    _, (ahead, whole) = rig.at_once(0, query(bytes(size)))
     assert ahead == delivered(ahead, kind, b"", told=True)
     assert whole == delivered(whole, kind, bytes(size))
-    _, (ahead, whole) = exchange(rig, 0, query(header=IPv6ExtHdrDestOpt()))
+    _, (ahead, whole) = rig.at_once(0, query(header=IPv6ExtHdrDestOpt()))
     assert ahead == delivered(ahead, kind, b"", told=True)
     if kind == "nat64":
         assert whole == delivered(whole, kind, b"query")
@@ -268,13 +267,13 @@ def test_uoa_ahead_of_a_full_packet_and_of_extension_headers(kind):
 
 def test_uoa_does_not_go_into_fragments_nor_into_ip_options(kind):
     rig = udp_rig(kind, uoa=1)
-    _, lan = exchange(rig, 0, *cut6(query(bytes(range(200))), [8, 16], 7))
+    _, lan = rig.at_once(0, *cut6(query(bytes(range(200))), [8, 16], 7))
     whole = (fragments.joined if kind == "nat64" else joined6)(lan)
     assert whole[-200:] == bytes(range(200)) and rig.drops() == {"uoa_room": 1}
-    _, (out,) = exchange(rig, 0, query())
+    _, (out,) = rig.at_once(0, query())
     assert out == delivered(out, kind, b"query", told=True), "the next one tells"
     rig = udp_rig(kind, uoa=1, in_ip=1)
-    _, (out,) = exchange(rig, 0, query())
+    _, (out,) = rig.at_once(0, query())
     assert out == delivered(out, kind, b"query") and rig.drops() == {}
 
 
@@ -283,17 +282,17 @@ def test_uoa_does_not_go_into_fragments_nor_into_ip_options(kind):
 def test_proxy_v2_in_the_first_datagram(kind, sent, insecure):
     rig = udp_rig(kind, proxy_protocol="v2-insecure" if insecure else "v2")
     front = binary(*ENDS[:3], 53, 2) if not (insecure and sent) else sent
-    _, (out,) = exchange(rig, 0, query(sent + b"query"))
+    _, (out,) = rig.at_once(0, query(sent + b"query"))
     assert out == delivered(out, kind, front + b"query")
-    _, (out,) = exchange(rig, 0, query())
+    _, (out,) = rig.at_once(0, query())
     assert out == delivered(out, kind, b"query")
     rig = udp_rig(kind, proxy_protocol="v2")
     size = FULL[kind] - 48
-    _, (ahead, whole) = exchange(rig, 0, query(bytes(size)))
+    _, (ahead, whole) = rig.at_once(0, query(bytes(size)))
     assert ahead == delivered(ahead, kind, binary(*ENDS[:3], 53, 2))
     assert whole == delivered(whole, kind, bytes(size))
     rig = udp_rig(kind, proxy_protocol="v2")
-    assert exchange(rig, 0, *cut6(query(bytes(200)), [8], 7)) == [[], []]
+    assert rig.at_once(0, *cut6(query(bytes(200)), [8], 7)) == [[], []]
     assert rig.drops() == {"proxy_order": 1, "frag_refused": 1}
 
 
@@ -304,14 +303,14 @@ def test_errors_from_the_servers_side_speak_of_what_the_client_sent(kind):
     """Its sequence number, and an MTU that leaves room for the option."""
     talk = Talk6(six_rig(kind, toa=1, new_isn=1), kind)
     syn, _ = talk.open()
-    _, (out,) = exchange(talk.rig, 0, talk.client_frame(ACK | PSH, 1001, 500_001, b"abcd"))
+    _, (out,) = talk.rig.at_once(0, talk.client_frame(ACK | PSH, 1001, 500_001, b"abcd"))
     packet = Ether(out).payload
     if kind == "nat64":
         error = IP(src="198.19.0.99", dst=talk.inside[0]) / ICMP(type=3, code=4, nexthopmtu=1400)
     else:
         error = IPv6(src="2001:db8:2::99", dst=talk.inside[0]) / ICMPv6PacketTooBig(mtu=1400)
     frame = Ether(src=from_server()[0], dst=from_server()[1]) / error / Raw(bytes(packet))
-    (got,), lan = exchange(talk.rig, 1, bytes(frame))
+    (got,), lan = talk.rig.at_once(1, bytes(frame))
     message = Ether(got)[ICMPv6PacketTooBig]
     quoted = bytes(message.payload)
     assert lan == [] and message.mtu == (1400 if kind == "nat64" else 1380)

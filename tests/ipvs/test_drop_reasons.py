@@ -25,7 +25,7 @@ from ipvs.table import entry_of
 from stack.drops import DROP_SLOTS, IP6_BASE, REASONS, reason
 from stack.neigh import NeighbourTable
 from tests import crafted as net
-from tests.rig import MACS, Rig, connect
+from tests.rig import MACS, Rig, crew
 
 WAN, LAN = net.WAN, net.LAN
 NOT_LOSSES = {"arp_done"}
@@ -182,14 +182,12 @@ SCTP_EMPTY = bytes(
 
 
 def two_workers(slots=64):
-    first = Rig(workers=2, now=net.START)
-    second = Rig(index=1, workers=2, now=net.START, pool=first.pool)
-    memory = connect([first, second], slots)
-    for rig in (first, second):
-        rig.clock, rig.kept = net.START, memory
+    rigs = crew(Rig, 2, slots, now=net.START)
+    for rig in rigs:
+        rig.clock, rig.kept = net.START, rigs[0].kept
         rig.apply("route.set", dst=net.LOCAL_IP, plen=32, kind="local", dev=LAN)
         rig.apply("laddr.set", id=0, addr=net.LOCAL_IP, dev=LAN)
-    return first, second
+    return rigs
 
 
 def handover_lost(rig):

@@ -7,7 +7,7 @@ from scapy.layers.inet import IPOption
 
 from ipvs.handover import client_owner
 from tests import oracle
-from tests.rig import Rig, connect
+from tests.rig import Rig, crew
 from tests.topology import (
     GATEWAY_MAC,
     LAN_MAC,
@@ -28,15 +28,11 @@ CLIENT_NUMBER = 0xCB007107
 
 def pair(workers=2, slots=64, now=None, **changes):
     """Workers with rings between them and one service."""
-    first = Rig(index=0, workers=workers, now=now)
-    rigs = [first] + [
-        Rig(index=i, workers=workers, pool=first.pool, now=now) for i in range(1, workers)
-    ]
+    rigs = crew(Rig, workers, slots, now=now)
     mode = changes.pop("mode", "fullnat")
     for rig in rigs:
         network(rig)
         service(rig, [dest(i, mode=mode) for i in range(4)], **changes)
-    first.kept = connect(rigs, slots)
     return rigs
 
 

@@ -18,8 +18,8 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from tests.rig import Rig, connect
-from tests.topology import SERVERS, dest
+from tests.rig import Rig, crew, go_round
+from tests.topology import SERVERS
 from tests.topology6 import (
     CLIENT6,
     FROM_CLIENT,
@@ -27,6 +27,7 @@ from tests.topology6 import (
     SERVERS6,
     TO_CLIENT,
     VIP6,
+    balancer6,
     conversation,
     dest6,
     error_frame,
@@ -46,13 +47,7 @@ ERRORS = {
 }
 
 
-@functools.cache
-def rig_of(mode, proto="tcp"):
-    rig = network6(Rig(), ipv4=True)
-    server = dest(0) if mode == "nat64" else dest6(0, mode=mode, port=80 if mode == "dr" else 8080)
-    mode64 = {"laddrs": [0]} if mode == "nat64" else {"laddrs": [1]}
-    service6(rig, [server], proto=proto, **mode64)
-    return rig
+rig_of = functools.cache(balancer6)
 
 
 @pytest.mark.parametrize("mode", ["fullnat", "nat"])
@@ -103,8 +98,7 @@ def quoted_like(forwarded, original, size):
 
 
 def test_errors_that_are_nobodys():
-    rig = network6(Rig(), ipv4=True)
-    service6(rig, [dest6(0)], laddrs=[1])
+    rig = balancer6("fullnat")
     raw, out, _, back = conversation(rig)
     error = ERRORS["too big"]
     bad = bytearray(error_frame(FROM_CLIENT, (ROUTER6, VIP6), error, back[14:]))
@@ -127,12 +121,10 @@ def test_errors_that_are_nobodys():
 
 
 def test_an_error_at_the_wrong_worker_reaches_the_owner():
-    first = Rig(index=0, workers=3)
-    rigs = [first, *(Rig(index=i, workers=3, pool=first.pool) for i in (1, 2))]
+    rigs = crew(Rig, 3)
     for rig in rigs:
         network6(rig, ipv4=True)
         service6(rig, [dest6(0)], laddrs=[1])
-    first.kept = connect(rigs)
     raw, out, answer, back = conversation(rigs[1])
     error = ERRORS["too big"]
     for arrives in rigs:
@@ -140,10 +132,9 @@ def test_an_error_at_the_wrong_worker_reaches_the_owner():
             (0, error_frame(FROM_CLIENT, (ROUTER6, VIP6), error, back[14:])),
             (1, error_frame(from_server(), (SERVERS6[0], LOCAL6), error, out[14:])),
         ):
-            sent = arrives.exchange(port, frame)
-            for rig in rigs * 2:
-                sent = [a + b for a, b in zip(sent, rig.run(), strict=True)]
-            (left,) = sent[0] + sent[1]
+            arrives.push(port, frame)
+            wan, lan = go_round(rigs)
+            (left,) = wan + lan
             assert left.endswith(answer[14:] if port == 0 else raw[14:])
     assert [rig.drops() for rig in rigs] == [{}] * 3
 

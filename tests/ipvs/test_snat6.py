@@ -17,7 +17,6 @@ from tests.snat_rig6 import (
     PROTOS,
     WAN,
     come_back,
-    exchange,
     go_out,
     layer,
     snat_rig,
@@ -95,7 +94,7 @@ def test_states_timeouts_and_listing():
         rig.at(rig.stack.now + 1000)
     assert rig.applier.connections() == 0 and audit(rig.address) == []
     back = frame6(FROM_CLIENT, (FAR, OUTSIDE), layer("udp", 443, udp))
-    assert exchange(rig, WAN, back) == [[], []]
+    assert rig.at_once(WAN, back) == [[], []]
     assert rig.drops() == {"no_service": 1}
 
 
@@ -105,10 +104,10 @@ def test_fragments_go_out_and_come_back(proto):
     number = go_out(rig, proto, 1000)
     l4 = layer(proto, 1000, 443, "A", bytes(range(200)))
     frame = frame6(from_server(), (SERVERS6[0], FAR), l4)
-    wan, _ = exchange(rig, LAN, *reversed(cut6(frame, [8, 16], 5)))
+    wan, _ = rig.at_once(LAN, *reversed(cut6(frame, [8, 16], 5)))
     assert joined6(wan, 5) == translated(frame, TO_CLIENT, OUTSIDE, FAR, sport=number)
     l4 = layer(proto, 443, number, "A", bytes(range(200)))
     frame = frame6(FROM_CLIENT, (FAR, OUTSIDE), l4)
-    _, lan = exchange(rig, WAN, *reversed(cut6(frame, [8, 16], 6)))
+    _, lan = rig.at_once(WAN, *reversed(cut6(frame, [8, 16], 6)))
     assert joined6(lan, 6) == translated(frame, to_server(), FAR, SERVERS6[0], dport=1000)
     assert rig.drops() == {}

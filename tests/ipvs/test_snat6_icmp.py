@@ -19,7 +19,6 @@ from tests.snat_rig6 import (
     PROTOS,
     WAN,
     come_back,
-    exchange,
     go_out,
     layer,
     snat_rig,
@@ -36,10 +35,10 @@ def test_rfc5508_req1_two_hosts_with_one_identifier_do_not_collide():
     come_back(rig, "icmpv6", first, 7, dport=1, host=0)
     # A request from outside to the mapped identifier is for us, not for the inside host.
     ping = frame6(FROM_CLIENT, (FAR, OUTSIDE), ICMPv6EchoRequest(id=first))
-    (reply,), lan = exchange(rig, WAN, ping)
+    (reply,), lan = rig.at_once(WAN, ping)
     assert lan == [] and reply[54] == 129
     # An answer nobody asked for.
-    exchange(rig, WAN, frame6(FROM_CLIENT, ("2001:db8:9::1", OUTSIDE), ICMPv6EchoReply(id=first)))
+    rig.at_once(WAN, frame6(FROM_CLIENT, ("2001:db8:9::1", OUTSIDE), ICMPv6EchoReply(id=first)))
     assert rig.drops() == {"icmp6_type": 1} and audit(rig.address) == []
 
 
@@ -52,7 +51,7 @@ def test_errors_from_outside_reach_the_inside_host(proto, message):
     quoted = IPv6(src=OUTSIDE, dst=FAR) / layer(proto, number, 443, payload=b"abcd")
     router = "2001:db8:7::1"
     frame = frame6(FROM_CLIENT, (router, OUTSIDE), message / quoted)
-    wan, (out,) = exchange(rig, WAN, frame)
+    wan, (out,) = rig.at_once(WAN, frame)
     sent = IPv6(src=SERVERS6[0], dst=FAR) / layer(proto, 77, 443, payload=b"abcd")
     wanted = frame6(to_server(), (router, SERVERS6[0]), message.copy() / sent)
     assert (wan, out) == ([], wanted), rig.drops()
@@ -68,7 +67,7 @@ def test_errors_from_inside_reach_the_outside_host(proto):
     message = ICMPv6PacketTooBig(mtu=1400)
     quoted = IPv6(src=FAR, dst=SERVERS6[0]) / back
     frame = frame6(from_server(), (SERVERS6[0], FAR), message / quoted)
-    (out,), lan = exchange(rig, LAN, frame)
+    (out,), lan = rig.at_once(LAN, frame)
     quoted = IPv6(src=FAR, dst=OUTSIDE) / seen
     wanted = frame6(TO_CLIENT, (OUTSIDE, FAR), message.copy() / quoted)
     assert (out, lan) == (wanted, []), rig.drops()

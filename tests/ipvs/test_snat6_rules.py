@@ -18,7 +18,6 @@ from tests.snat_rig6 import (
     LAN,
     OUTSIDE,
     WAN,
-    exchange,
     go_out,
     layer,
     outside,
@@ -35,7 +34,7 @@ def test_only_syn_opens_and_not_from_our_own_addresses():
     ack = frame6(from_server(), (SERVERS6[0], FAR), layer("tcp", 5, 443, "A"))
     loop = frame6(from_server(), ("2001:db8:2::1", FAR), layer("udp", 5, 443))
     pinged = frame6(from_server(), ("2001:db8:2::1", FAR), layer("icmpv6", 5, 4))
-    assert exchange(rig, LAN, ack, loop, pinged) == [[], []]
+    assert rig.at_once(LAN, ack, loop, pinged) == [[], []]
     assert rig.drops() == {"not_syn": 1, "ip_loop": 2}
 
 
@@ -51,7 +50,7 @@ def test_ranges_compare_whole_addresses(field):
         rig = outside(network6(Rig()))
         rule(rig, 0, "udp", **{field: (low, high)})
         ends = (address, FAR) if field == "src" else (SERVERS6[0], address)
-        wan, lan = exchange(rig, LAN, frame6(from_server(), ends, layer("udp", 5, 6)))
+        wan, lan = rig.at_once(LAN, frame6(from_server(), ends, layer("udp", 5, 6)))
         assert lan == [] and len(wan) == (address in inside), address
     ordered = sorted((*inside, *others), key=lambda text: tuple(map(in_order, words(text))))
     assert ordered == sorted((*inside, *others), key=IPv6Address)
@@ -68,9 +67,9 @@ def test_ports_devices_protocols_families_and_the_newest_rule_first():
         "family": oracle.frame(from_server(), ("198.19.0.11", "203.0.113.9"), layer("udp", 5, 99)),
         "oif": frame6(from_server(), (SERVERS6[0], SERVERS6[1]), layer("udp", 5, 99)),
     }.items():
-        sent[name] = len(exchange(rig, LAN, frame)[0])
+        sent[name] = len(rig.at_once(LAN, frame)[0])
     other = frame6(FROM_CLIENT, (FAR, SERVERS6[0]), layer("udp", 5, 99))
-    sent["iif"] = len(exchange(rig, WAN, other)[1])
+    sent["iif"] = len(rig.at_once(WAN, other)[1])
     assert sent == {"right": 1, "port": 0, "protocol": 0, "family": 0, "oif": 0, "iif": 0}
     assert set(rig.drops()) == {"ip6_not_forwarded", "ip_not_forwarded"}
     # A later rule without servers makes an exception.
@@ -79,16 +78,16 @@ def test_ports_devices_protocols_families_and_the_newest_rule_first():
               dests=[], laddrs=[], match={"src": EVERYTHING, "dst": EVERYTHING, "order": 1,
                                           "sport": (0, 65535), "dport": (99, 99)})  # fmt: skip
     frame = frame6(from_server(1), (SERVERS6[1], FAR), layer("udp", 6, 99))
-    assert exchange(rig, LAN, frame) == [[], []] and rig.drops()["no_dest"] == 1
+    assert rig.at_once(LAN, frame) == [[], []] and rig.drops()["no_dest"] == 1
 
 
 def test_no_pool_or_one_of_the_other_family():
     rig = snat_rig()
     rig.apply("laddr.del", id=8)
     frame = frame6(from_server(), (SERVERS6[0], FAR), layer("udp", 5, 443))
-    assert exchange(rig, LAN, frame) == [[], []]
+    assert rig.at_once(LAN, frame) == [[], []]
     rig.apply("laddr.set", id=8, addr="198.18.0.9", dev=WAN)
-    assert exchange(rig, LAN, frame) == [[], []]
+    assert rig.at_once(LAN, frame) == [[], []]
     assert rig.drops() == {"no_laddr": 2} and audit(rig.address) == []
 
 
@@ -96,7 +95,7 @@ def test_a_full_table_and_ports_that_are_somebody_elses():
     rig = snat_rig(capacity=4)
     go_out(rig, "udp", 1)
     frame = frame6(from_server(), (SERVERS6[0], FAR), layer("udp", 2, 443))
-    assert exchange(rig, LAN, frame) == [[], []] and rig.drops() == {"conn_full": 1}
+    assert rig.at_once(LAN, frame) == [[], []] and rig.drops() == {"conn_full": 1}
     rig = snat_rig()
     head = Replica(Laddr(rig.w.laddrs + 8 * LADDR_SIZE).heads)
     first = go_out(rig, "udp", 1)

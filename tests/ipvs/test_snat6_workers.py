@@ -7,7 +7,7 @@ from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6PacketTooBig, ICMPv6TimeEx
 
 from tests.audit import audit
 from tests.fragments6 import cut6, joined6
-from tests.rig import connect
+from tests.rig import crew, go_round
 from tests.snat_rig6 import (
     FAR,
     LAN,
@@ -24,19 +24,9 @@ from tests.snat_rig6 import (
 from tests.topology6 import FROM_CLIENT, SERVERS6, TO_CLIENT, frame6, from_server
 
 
-def go_round(rigs):
-    out = [[], []]
-    for each in rigs * 3:
-        for all_, new in zip(out, each.at(each.stack.now, 2), strict=True):
-            all_ += new
-    return out
-
-
 @pytest.mark.parametrize("proto", PROTOS)
 def test_answers_reach_the_worker_that_opened(proto):
-    rigs = [snat_rig(workers=3)]
-    rigs += [snat_rig(index=n, workers=3, pool=rigs[0].pool) for n in (1, 2)]
-    kept = connect(rigs)
+    rigs = crew(snat_rig, 3)
     for owner in rigs:
         frame = frame6(from_server(), (SERVERS6[0], FAR), layer(proto, 7 + owner.w.worker, 443))
         owner.push(LAN, frame)
@@ -53,7 +43,7 @@ def test_answers_reach_the_worker_that_opened(proto):
             arrives.push(WAN, frame6(FROM_CLIENT, ("2001:db8:7::1", OUTSIDE), error))
             wan, lan = go_round(rigs)
             assert wan == [] and len(lan) == 1
-    assert [rig.drops() for rig in rigs] == [{}] * 3 and kept
+    assert [rig.drops() for rig in rigs] == [{}] * 3
     # Nobody asked for that one.
     frame = frame6(FROM_CLIENT, (FAR, OUTSIDE), layer("udp", 443, 4321))
     rigs[0].push(WAN, frame)
@@ -76,9 +66,7 @@ def test_a_new_worker_goes_on_with_the_connections_of_a_dead_one():
 @pytest.mark.parametrize("proto", ["udp", "sctp"])
 def test_fragments_and_errors_of_inside_hosts_reach_the_worker_that_opened(proto):
     """RSS knows only their addresses: they arrive anywhere."""
-    rigs = [snat_rig(workers=3)]
-    rigs += [snat_rig(index=n, workers=3, pool=rigs[0].pool) for n in (1, 2)]
-    kept = connect(rigs)
+    rigs = crew(snat_rig, 3)
     rigs[1].push(LAN, frame6(from_server(), (SERVERS6[0], FAR), layer(proto, 1000, 443)))
     ((out,), _) = go_round(rigs)
     number = number_of(out)
@@ -96,5 +84,5 @@ def test_fragments_and_errors_of_inside_hosts_reach_the_worker_that_opened(proto
         error = ICMPv6PacketTooBig(mtu=1400) / IPv6(src=FAR, dst=OUTSIDE)
         wanted = frame6(TO_CLIENT, (OUTSIDE, FAR), error / layer(proto, 443, number))
         assert go_round(rigs) == [[wanted], []]
-    assert [rig.drops() for rig in rigs] == [{}] * 3 and kept
+    assert [rig.drops() for rig in rigs] == [{}] * 3
     assert sum(rig.applier.connections() for rig in rigs) == 1

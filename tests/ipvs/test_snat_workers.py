@@ -12,7 +12,7 @@ from scapy.packet import Raw
 from ipvs.laddr import LADDR_STATS_SIZE, LaddrStats
 from tests.fragments import cut, joined
 from tests.pathrig import FAR, LAN, MACS, OUTSIDE, ROUTER_MAC, WAN, server
-from tests.rig import connect
+from tests.rig import crew, go_round
 from tests.snat_rig import (
     PROTOS,
     come_back,
@@ -45,10 +45,7 @@ def test_snat_goes_on_after_its_worker_died_and_no_port_is_given_twice():
 @pytest.mark.parametrize("nat", [False, True])
 def test_answers_reach_the_worker_that_holds_the_connection(nat):
     """Without RSS: the port, or identifier, names the worker; the packet is handed over."""
-    first = snat_rig(workers=2)
-    second = snat_rig(index=1, workers=2, pool=first.pool)
-    memory = connect([first, second])
-    rigs = (first, second)
+    rigs = first, second = crew(snat_rig, 2)
     for rig in rigs:
         if nat:  # packets of no connection may be answers of NAT servers: their clients own them
             rig.service(9, "nat", dests=[{"id": 30}])
@@ -72,7 +69,7 @@ def test_answers_reach_the_worker_that_holds_the_connection(nat):
             wrong.push(WAN, back)
             came = [rig.run()[LAN] for rig in (wrong, *rigs)]
             assert [Ether(made)[IP].dst for made in itertools.chain(*came)] == [server(0)]
-    assert owners == {(proto, k) for proto in PROTOS for k in (0, 1)} and memory
+    assert owners == {(proto, k) for proto in PROTOS for k in (0, 1)}
     # An answer that no worker knows ends at the owner.
     first.exchange(WAN, from_outside(ICMP(type=0, id=2001, seq=0)))
     second.exchange(WAN)
@@ -82,30 +79,24 @@ def test_answers_reach_the_worker_that_holds_the_connection(nat):
 @pytest.mark.parametrize("proto,nat", [("udp", False), ("udp", True), ("sctp", False)])
 def test_fragments_and_errors_of_inside_hosts_reach_the_worker_that_opened(proto, nat):
     """RSS knows only their addresses: they arrive anywhere."""
-    rigs = [snat_rig(workers=3)]
-    rigs += [snat_rig(index=n, workers=3, pool=rigs[0].pool) for n in (1, 2)]
-    kept = connect(rigs)
+    rigs = crew(snat_rig, 3)
     for rig in rigs:
         if nat:
             rig.service(9, "nat", dests=[{"id": 30}])
 
-    def go_round():
-        sent = [rig.run() for rig in rigs * 3]
-        return [[frame for out in sent for frame in out[port]] for port in (WAN, LAN)]
-
     rigs[1].push(LAN, from_inside(layer(proto, 1000, 443)))
-    ((out,), _) = go_round()
+    ((out,), _) = go_round(rigs)
     number = number_of(out)
     frame = from_inside(layer(proto, 1000, 443, payload=bytes(range(200))))
     wanted = translated(frame, (MACS[WAN], ROUTER_MAC), OUTSIDE, FAR, number, 443)
     for arrives in rigs:
         arrives.push(LAN, *cut(frame, [8, 16]))
-        wan, lan = go_round()
+        wan, lan = go_round(rigs)
         assert lan == [] and joined(wan) == wanted
         quoted = IP(src=FAR, dst=server(0)) / layer(proto, 443, 1000)
         arrives.push(LAN, from_inside(ICMP(type=3, code=1) / Raw(bytes(quoted))))
         quoted = IP(src=FAR, dst=OUTSIDE) / layer(proto, 443, number)
         error = IP(src=OUTSIDE, dst=FAR) / ICMP(type=3, code=1) / Raw(bytes(quoted))
-        assert go_round() == [[bytes(Ether(src=MACS[WAN], dst=ROUTER_MAC) / error)], []]
-    assert [rig.drops() for rig in rigs] == [{}] * 3 and kept
+        assert go_round(rigs) == [[bytes(Ether(src=MACS[WAN], dst=ROUTER_MAC) / error)], []]
+    assert [rig.drops() for rig in rigs] == [{}] * 3
     assert sum(rig.connections() for rig in rigs) == 1

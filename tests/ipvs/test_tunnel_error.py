@@ -23,7 +23,7 @@ from tests.pathrig import (
     server,
     server_mac,
 )
-from tests.rig import connect
+from tests.rig import crew
 
 ROUTER = "198.51.100.9"  # somewhere between us and the real server
 
@@ -171,10 +171,7 @@ def test_they_are_limited_in_rate():
 
 @pytest.mark.parametrize("workers", [2, 3])
 def test_the_worker_that_owns_the_connection_is_found(workers):
-    first = tunnel_rig(workers=workers)
-    rigs = [first, *(tunnel_rig(index=i, workers=workers, pool=first.pool)
-                     for i in range(1, workers))]  # fmt: skip
-    kept = connect(rigs)
+    rigs = crew(tunnel_rig, workers)
     frame, sent = opened(rigs[-1])
     for arrives in rigs:
         arrives.push(LAN, complaint(sent))
@@ -182,7 +179,7 @@ def test_the_worker_that_owns_the_connection_is_found(workers):
         assert [one for wan, _ in rounds for one in wan] == [told(rigs[-1], frame, 4, 1280)]
     stranger = Ether(sent)
     stranger[UDP].sport = 4999
-    first.push(LAN, complaint(bytes(stranger)))
+    rigs[0].push(LAN, complaint(bytes(stranger)))
     assert not any(any(rig.run()) for _ in range(workers + 2) for rig in rigs)
     assert sum(rig.drops().get("icmp_unrelated", 0) for rig in rigs) == 1
-    assert first.in_flight() == 0 and kept
+    assert rigs[0].in_flight() == 0

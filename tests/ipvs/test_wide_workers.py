@@ -15,7 +15,7 @@ from ipvs.handover6 import client_owner6
 from stack.address6 import words
 from tests import oracle
 from tests.audit import audit
-from tests.rig import Rig, connect
+from tests.rig import Rig, crew
 from tests.topology import SERVER_MACS, dest
 from tests.topology6 import (
     CLIENT6,
@@ -42,12 +42,7 @@ def configure(rig, mode="fullnat"):
 
 
 def workers(count=2, mode="fullnat"):
-    first = Rig(index=0, workers=count)
-    rigs = [first, *(Rig(index=i, workers=count, pool=first.pool) for i in range(1, count))]
-    for rig in rigs:
-        configure(rig, mode)
-    first.kept = connect(rigs)
-    return rigs
+    return crew(lambda **options: configure(Rig(**options), mode), count)
 
 
 def syn(number):
