@@ -6,15 +6,15 @@ from ipvs.context import Ipvs
 from ipvs.create import swap32
 from ipvs.dest import DEST_SIZE, Dest
 from ipvs.drops import DEST_ROUTE, TUNNEL_SOURCE
-from ipvs.entry import LOW_MTU, MODE_DR, S_TUNNEL, SPECIAL, Entry
-from ipvs.resolve6 import resolve6, route_mtu6
+from ipvs.entry import MODE_DR, S_TUNNEL, SPECIAL, Entry
+from ipvs.resolve6 import remember, resolve6, route_mtu6
 from ipvs.wide_entry import SIX
 from netdev.port import Port
 from runtime.jit import compiled
 from stack.arp import source_for
 from stack.context import Stack
 from stack.drops import IP_LOOP, NEIGH_FULL, PORT_DOWN
-from stack.neigh import find_or_add, number_of
+from stack.neigh import find_or_add
 from stack.route import GATEWAY, LOCAL, Route, lookup
 
 
@@ -64,14 +64,7 @@ def resolve(ipvs, entry, side):
         reason = _tunnel_from(ipvs, entry, target, r.port)
         if reason != 0:
             return reason
-    mark = LOW_MTU << side
-    e.flags = e.flags & ~mark
-    if r.mtu != 0 and r.mtu < Port(s.ports[r.port]).mtu:
-        e.flags = e.flags | mark
-    forward = e.forward[side]
-    forward.neighbour = number_of(s.neighbours, found)
-    forward.generation = s.generation
-    return 0
+    return remember(ipvs, entry, side, found, r.mtu)
 
 
 @compiled

@@ -12,7 +12,7 @@ from runtime.jit import compiled
 from stack.context import Stack
 from stack.drops import IP_LOOP, NEIGH_FULL, PORT_DOWN
 from stack.local6 import source_high6, source_low6
-from stack.neigh import number_of
+from stack.neigh import Neighbour, number_of
 from stack.neigh6 import find_or_add6
 from stack.route import GATEWAY, LOCAL
 from stack.route6 import Route6, lookup6
@@ -60,6 +60,24 @@ def _tunnel_from6(ipvs, entry, port):
 
 
 @compiled
+def remember(ipvs, entry, side, neighbour, mtu):
+    """Enter the next hop of one direction, and whether its route has an ``mtu`` below the port's.
+
+    Of both families; returns 0.
+    """
+    s = Stack(Ipvs(ipvs).stack)
+    e = Entry(entry)
+    mark = LOW_MTU << side
+    e.flags = e.flags & ~mark
+    if mtu != 0 and mtu < Port(s.ports[Neighbour(neighbour).port]).mtu:
+        e.flags = e.flags | mark
+    forward = e.forward[side]
+    forward.neighbour = number_of(s.neighbours, neighbour)
+    forward.generation = s.generation
+    return 0
+
+
+@compiled
 def resolve6(ipvs, entry, side):
     """Find the next hop of one direction and remember it in the entry; 0 or a drop reason."""
     s = Stack(Ipvs(ipvs).stack)
@@ -79,14 +97,7 @@ def resolve6(ipvs, entry, side):
         reason = _tunnel_from6(ipvs, entry, r.port)
         if reason != 0:
             return reason
-    mark = LOW_MTU << side
-    e.flags = e.flags & ~mark
-    if r.mtu != 0 and r.mtu < Port(s.ports[r.port]).mtu:
-        e.flags = e.flags | mark
-    forward = e.forward[side]
-    forward.neighbour = number_of(s.neighbours, found)
-    forward.generation = s.generation
-    return 0
+    return remember(ipvs, entry, side, found, r.mtu)
 
 
 @compiled
