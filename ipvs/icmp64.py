@@ -160,6 +160,16 @@ def _told4(became, rest, four, six):
 
 
 @compiled
+def _write_icmp(icmp, became, told):
+    """Type, code and second word of an error; its checksum is still to be computed."""
+    store8(icmp, became >> 8)
+    store8(icmp + 1, became & 0xFF)
+    store16(icmp + 2, 0)
+    Icmp(icmp).rest = told
+    return 0
+
+
+@compiled
 def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     """A checked ICMPv4 error about a packet sent to the server, on to the client."""
     w = Ipvs(ipvs)
@@ -194,10 +204,7 @@ def error_to_ipv6(ipvs, packet, entry, icmp, length, l4):
     _begin_at(packet, l3 - ETHER_LEN, end)
     _write6(l4 - IP6_LEN, entry, 0, quoted_proto, quoted_hops, payload, quoted_tos)
     _write6(l3, entry, 1, PROTO_ICMP6, hops, end - new, 0)
-    store8(new, became >> 8)
-    store8(new + 1, became & 0xFF)
-    store16(new + 2, 0)
-    Icmp(new).rest = told
+    _write_icmp(new, became, told)
     store16(new + 2, checksum6(l3, new, PROTO_ICMP6, end - new) ^ 0xFFFF)
     return send(ipvs, hop, k.mbuf, l3 - ETHER_LEN)
 
@@ -238,9 +245,6 @@ def error_to_ipv4(ipvs, packet, entry, icmp, length, l4):
     # Its identification is not known.
     write_header4(l4 - IP4_LEN, traffic, quoted_hops, proto, payload, addresses, 0, IP_DF)
     write_ipv4(w.stack, l3, 0, hops, PROTO_ICMP, end - new, swap_halves(addresses))
-    store8(new, became >> 8)
-    store8(new + 1, became & 0xFF)
-    store16(new + 2, 0)
-    Icmp(new).rest = told
+    _write_icmp(new, became, told)
     store16(new + 2, checksum(new, end - new))
     return send(ipvs, hop, k.mbuf, l3 - ETHER_LEN)
