@@ -29,7 +29,7 @@ def through_one(job: dict[str, Any]) -> dict[str, Any]:
     room = len(network.SERVERS) * PORTS_OF_ONE // 2 // BURST * BURST
     lines = network.commands(services_of("udp"), "fullnat", network.LOCALS[:1])
     bench, source = source_over(
-        job | {"proto": "udp", "timeout": TIMEOUT, "table": 2 * room}, lines
+        job | {"mode": "fullnat", "proto": "udp", "timeout": TIMEOUT, "table": 2 * room}, lines
     )
     try:
         w = Ipvs(bench.address)

@@ -39,6 +39,15 @@ def live(rig: FuzzRig) -> list[Any]:
     return [entry for entry in entries if entry.live == LIVE]
 
 
+def kept(rig: FuzzRig) -> list[Any]:
+    """Connections that fragmented datagrams to one-packet services keep: in no index, untimed."""
+    t: Any = Datagrams(rig.context.datagrams)
+    records = (t.datagram[i] for i in range(SETS * WAYS))
+    found = [Entry(entry_of(rig.table, d.kept >> 1)) for d in records if d.state and d.kept]
+    require(len(found) == t.kept, f"{t.kept} connections kept, {len(found)} found")
+    return found
+
+
 def references(rig: FuzzRig) -> list[int]:
     """All references in the connection index."""
     index: Any = Table(rig.table).index
@@ -80,11 +89,12 @@ def check_connections(rig: FuzzRig) -> int:
     """Counts of connections agree wherever they are kept; returns how many there are."""
     entries = live(rig)
     t: Any = Table(rig.table)
-    require(t.count == len(entries), f"count {t.count}, {len(entries)} live entries")
     require(t.wheel.armed == len(entries), f"{t.wheel.armed} timers, {len(entries)} live entries")
     sides = sum(2 if entry.flags & HASHED1 else 1 for entry in entries)
     found = references(rig)
     require(len(found) == len(set(found)) == sides, f"{len(found)} references, {sides} sides")
+    entries += kept(rig)
+    require(t.count == len(entries), f"count {t.count}, {len(entries)} entries in use")
     used = [0] * len(LADDRS)
     for entry in entries:
         if entry.laddr:
@@ -98,7 +108,7 @@ def check_connections(rig: FuzzRig) -> int:
     require(len(tuples) == both, "two connections share a tuple on the server's side")
     dests = [DestStats(rig.context.dest_stats + i * STATS_SIZE) for i in range(DESTS)]
     counted = sum(d.active + d.inactive for d in dests)
-    require(counted == len(entries), f"real servers count {counted}, {len(entries)} live entries")
+    require(counted == len(entries), f"real servers count {counted}, {len(entries)} in use")
     require(min(min(d.active, d.inactive) for d in dests) >= 0, "a count below zero")
     return len(entries)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from tools.client import Transport
 
@@ -149,6 +150,18 @@ def _sum(maps: list[Counts], most: tuple[str, ...] = ()) -> Counts:
     return total
 
 
+def _since(now: dict[Any, Counts], before: dict[Any, Counts], total: Counts) -> Counts:
+    """What ``total`` of ``now`` grew from when each of them grew by itself.
+
+    A replaced one begins at zero again: the difference of sums would hide what the others did.
+    """
+    since = dict(total)
+    for key, counts in now.items():
+        for name in counts:
+            since[name] -= _growth(counts, before.get(key, {}), name)
+    return since
+
+
 def compare(old: Sample, new: Sample) -> View:
     """What happened between two samples."""
     seconds = max(new.at - old.at, 1e-6)
@@ -158,9 +171,9 @@ def compare(old: Sample, new: Sample) -> View:
     ]
     ports = [_port(name, now, old.ports.get(name, {}), seconds) for name, now in new.ports.items()]
     most = ("longest_excursion_cycles",)
-    together = _worker(
-        0, "", _sum(list(new.workers.values()), most), _sum(list(old.workers.values()), most),
-        new, seconds,
-    )  # fmt: skip
-    total = _port("total", _sum(list(new.ports.values())), _sum(list(old.ports.values())), seconds)
+    workers = _sum(list(new.workers.values()), most)
+    since = _since(new.workers, old.workers, workers)
+    together = _worker(0, "", workers, since, new, seconds)
+    sums = _sum(list(new.ports.values()))
+    total = _port("total", sums, _since(new.ports, old.ports, sums), seconds)
     return View(new.name, new.uptime, seconds, new.stages, rows, together, ports, total)
