@@ -145,6 +145,9 @@ def mark_ports(table, laddr, marks, replicas):
 
 
 def _clear_counts(dest_stats: int) -> None:
+    size = MAX_DESTS * STATS_SIZE
+    if ctypes.string_at(dest_stats, size).count(0) == size:
+        return  # a first start
     for number in range(MAX_DESTS):
         stats = DestStats(dest_stats + number * STATS_SIZE)
         if stats.active or stats.inactive:

@@ -16,7 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tools import lab_needs  # noqa: E402 - the path above decides whose tools these are
+from tests import pool_copies  # noqa: E402 - the path above decides whose modules these are
+from tools import lab_needs  # noqa: E402
 from tools.lab import Lab  # noqa: E402
 
 # Tests talk to instances they start, never to one that the caller's shell points at.
@@ -38,6 +39,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.register_profile("long", patient, max_examples=EXAMPLES * 50)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+if PLAIN:
+    pool_copies.install()
 
 _numbers = itertools.count(1)
 
