@@ -11,8 +11,8 @@ from perf.errors import PerfError
 from perf.options import keeping
 from perf.watch import Watch
 
-PATIENCE = 20  # attempts per wanted round
-AT_LEAST = 100  # attempts
+PATIENCE = 8  # attempts per wanted round
+AT_LEAST = 40  # attempts
 
 
 def undisturbed(
