@@ -44,7 +44,8 @@ class Worker:
     idle: str = opt(
         "adaptive",
         Choice(("adaptive", "poll")),
-        "adaptive: sleep ever longer while no packet comes; poll: never sleep",
+        "adaptive: sleep ever longer while no packet comes (one on a tap ends the sleep); "
+        "poll: never sleep",
     )
     idle_sleep_us: int = opt(200, Int(1, 1000000, "us"), "longest sleep of an adaptive worker")
     icmp_redirect_core: bool = opt(
