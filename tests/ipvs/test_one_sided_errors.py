@@ -18,8 +18,9 @@ from ipvs.entry import LIVE, Entry
 from ipvs.table import Table, entry_of
 from tests import oracle
 from tests.audit import audit
+from tests.ipvs.test_tunnel_split import whole
 from tests.rig import Rig
-from tests.topology import VIP, dest, service
+from tests.topology import LAN_MAC, VIP, dest, service
 from tests.topology6 import (
     CLIENT6,
     FROM_CLIENT,
@@ -101,3 +102,16 @@ def test_an_error_is_no_sign_of_life(kind):
     packets = stats.packets[0]
     _, lan = rig.exchange(0, complaint(kind, "udp", 5000, 100, 1280))
     assert len(lan) == 1 and entry.last == last and stats.packets[0] == packets + 1
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_errors_too_big_for_the_tunnel_go_through_in_fragments(kind):
+    """Nobody is told of an error about an error."""
+    rig = rig_of.__wrapped__(kind, "tcp")
+    rig.exchange(0, request(kind, "tcp", 3000))
+    mtu = 500 if kind == "4in6" else 1260 + (20 if kind == "6in4" else 40)
+    rig.apply("dev.set", id=1, mac=LAN_MAC, mtu=mtu, up=True)
+    frame = complaint(kind, "tcp", 3000, 1400, 1300)
+    wan, lan = rig.exchange(0, frame)
+    assert wan == [] and all(len(one) <= 14 + mtu for one in lan)
+    assert whole(kind, frame, lan) and rig.drops() == {} and rig.in_flight() == 0

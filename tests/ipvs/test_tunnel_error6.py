@@ -10,7 +10,7 @@ import functools
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
     ICMPv6PacketTooBig,
@@ -23,13 +23,10 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
-from ipvs.entry import LIVE, Entry
-from ipvs.table import Table, entry_of
 from tests import oracle
 from tests.audit import audit
-from tests.ipvs.test_tunnel_split import whole
 from tests.rig import Rig, connect
-from tests.topology import LAN_MAC, SERVERS, VIP, dest, service
+from tests.topology import SERVERS, VIP, dest, service
 from tests.topology6 import (
     CLIENT6,
     FROM_CLIENT,
@@ -43,7 +40,6 @@ from tests.topology6 import (
     network6,
     service6,
 )
-from tests.topology64 import encapsulated
 
 CLIENT4 = "203.0.113.7"
 ROUTER, ROUTER6 = "198.51.100.9", "2001:db8:abcd::1"  # between us and the real server
@@ -115,17 +111,6 @@ def told(rig, frame, mtu=None, quoted=None):
         return bytes(macs / ip / icmp / inner)
     icmp = ICMPv6DestUnreach(code=3) if mtu is None else ICMPv6PacketTooBig(mtu=mtu)
     return bytes(macs / IPv6(src=VIP6, dst=CLIENT6, hlim=64) / icmp / inner)
-
-
-def about_answer(kind, size=1400, quoted=1180):
-    """A router's error about an answer to ``opened``'s TCP connection, which went around us."""
-    layer = TCP(sport=80, dport=5000, flags="A") / Raw(bytes(size))
-    if kind == "4in6":
-        answer = bytes(IP(src=VIP, dst=CLIENT4) / layer)[: min(quoted, 548)]
-        head = IP(src=ROUTER, dst=VIP, tos=0xC0) / ICMP(type=3, code=4, nexthopmtu=1300)
-        return bytes(Ether(src=FROM_CLIENT[0], dst=FROM_CLIENT[1]) / head / Raw(answer))
-    answer = bytes(IPv6(src=VIP6, dst=CLIENT6) / layer)[:quoted]
-    return error_frame(FROM_CLIENT, (ROUTER6, VIP6), ICMPv6PacketTooBig(mtu=1300), answer)
 
 
 def more(rig, before):
@@ -405,31 +390,3 @@ def test_the_worker_that_owns_the_connection_is_found(kind, workers):
     assert not any(any(rig.run()) for _ in range(workers + 2) for rig in rigs)
     assert sum(rig.drops().get("icmp_unrelated", 0) for rig in rigs) == 1
     assert first.in_flight() == 0 and kept
-
-
-@each_kind
-def test_errors_about_the_servers_answers_go_into_the_tunnel(kind):
-    """As they came: the server sent the answers itself.  They are no sign of life."""
-    rig = tunnels(kind, now=1000)
-    opened(rig, kind, "tcp")
-    (entry,) = (e for n in range(1, Table(rig.w.table).high + 1)
-                if (e := Entry(entry_of(rig.w.table, n))).live == LIVE)  # fmt: skip
-    heard = entry.last
-    raw = about_answer(kind)
-    rig.push(0, raw)
-    wan, lan = rig.at(heard + 5000)
-    assert wan == [] and lan == [encapsulated(kind, raw, lan[0])]
-    assert entry.last == heard and rig.drops() == {} and rig.in_flight() == 0
-
-
-@each_kind
-def test_they_too_may_be_too_big_for_the_tunnel(kind):
-    """Then the outer packet is fragmented: nobody is told of an error about an error."""
-    rig = tunnels(kind)
-    opened(rig, kind, "tcp")
-    mtu = 500 if kind == "4in6" else 1260 + OUTER[kind]
-    rig.apply("dev.set", id=1, mac=LAN_MAC, mtu=mtu, up=True)
-    raw = about_answer(kind, quoted=1213)
-    wan, lan = rig.exchange(0, raw)
-    assert wan == [] and all(len(frame) <= 14 + mtu for frame in lan)
-    assert whole(kind, raw, lan) and rig.drops() == {} and rig.in_flight() == 0
